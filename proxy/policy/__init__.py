@@ -1,0 +1,11 @@
+"""The decisions: may this call go, may it be repeated, how long may it take.
+
+Rule 1: everything here is synchronous; clock and randomness are parameters, nothing waits.
+Rule 2: nothing here knows HTTP, a socket or an event loop.
+
+    breaker      stop calling what is down; its states are a table in `transitions`
+    retry        is this failure worth another attempt, and when
+    budget       retries are a share of requests, or they become the outage
+    deadline     one point in time for the whole request, and whose fault its passing is
+    window       how many, lately: what breaker and budget count with
+"""

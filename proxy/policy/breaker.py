@@ -1,0 +1,388 @@
+"""The circuit breaker: an upstream that keeps failing is left alone for a while, then probed.
+
+Rule 1: every change of state happens in `_move`, and only because `transitions.TABLE` says so.
+Rule 2: nothing waits and no timer runs. An open circuit whose time has passed is moved by the next
+call that wants to go.
+Rule 3: nothing here knows HTTP; a call is told apart by the error it ends with.
+
+Each permit has a number. A move makes all numbers given so far belong to the past: what they still
+report is counted as stale and moves nothing. So no straggler can open, close or prolong anything.
+
+pybreaker keeps the state, the counts and the limits they are held against. Admission, time and
+judgement are around it, because its `calling()` lets everybody through a half-open circuit and
+takes cancellations for failures. Its listeners stay unused: they are called before its storage has
+the new state, so that one which raises, or asks, leaves the two apart.
+"""
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import pybreaker
+
+from proxy import errors
+from proxy.config import schema
+from proxy.policy.transitions import TABLE, Event, Reason, State, Transition
+from proxy.policy.window import Window
+
+__all__ = ["Breaker", "Event", "Permit", "Reason", "State", "Transition", "outcome"]
+
+_STATES = {
+    pybreaker.STATE_CLOSED: State.CLOSED,
+    pybreaker.STATE_OPEN: State.OPEN,
+    pybreaker.STATE_HALF_OPEN: State.HALF_OPEN,
+}
+_ENTER: dict[State, Callable[[pybreaker.CircuitBreaker], object]] = {
+    State.CLOSED: pybreaker.CircuitBreaker.close,
+    State.OPEN: pybreaker.CircuitBreaker.open,
+    State.HALF_OPEN: pybreaker.CircuitBreaker.half_open,
+}
+_TOO_MANY_REQUESTS = 429
+
+
+def outcome(error: BaseException | None, failure_on: frozenset[str | int]) -> Event:
+    """Say what the end of a call tells about the upstream: SUCCESS, FAILURE, or NEUTRAL, nothing.
+
+    Any answer that is not in *failure_on* shows that the upstream is alive, its 4xx included. A 429
+    tells about a key. Everything that is not an error of ours (a caller who left is a
+    CancelledError) tells about something else.
+    """
+    if error is None:
+        return Event.SUCCESS
+    if not isinstance(error, errors.OctoLLMError):
+        return Event.NEUTRAL
+    condition = error.condition
+    if condition is None or condition == _TOO_MANY_REQUESTS:
+        return Event.NEUTRAL
+    if condition in failure_on:
+        return Event.FAILURE if error.blames_upstream else Event.NEUTRAL
+    return Event.SUCCESS if isinstance(condition, int) else Event.NEUTRAL
+
+
+class Permit:
+    """Leave to make one call. Leaving its `with` block says how the call went.
+
+    An ordinary call is judged when its body has ended, as otherwise an upstream that breaks off
+    every answer would never be found out.
+    """
+
+    __slots__ = ("_breaker", "_number")
+
+    def __init__(self, breaker: "Breaker", number: int) -> None:
+        self._breaker = breaker
+        self._number = number
+
+    def answered(self) -> None:
+        """Say that the head of a good answer has come."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._breaker.judge(self._number, outcome(error, self._breaker.settings.failure_on))
+
+
+class _Probe(Permit):
+    """Leave to find out whether the upstream is back; holds one of the few slots for that.
+
+    It is judged at the head: a stream of ten minutes must not keep everybody else waiting. From
+    there on it is an ordinary call, of which only a cut body is still worth telling.
+    """
+
+    __slots__ = ("_answered",)
+
+    def __init__(self, breaker: "Breaker", number: int) -> None:
+        super().__init__(breaker, number)
+        self._answered = False
+
+    def answered(self) -> None:
+        if not self._answered:
+            self._answered = True
+            self._number = self._breaker.probed(self._number, Event.SUCCESS)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        ended = outcome(error, self._breaker.settings.failure_on)
+        if not self._answered:
+            self._breaker.probed(self._number, ended)
+        elif ended is Event.FAILURE:
+            self._breaker.judge(self._number, ended)
+
+
+class _Unjudged(Permit):
+    """Leave to make any number of calls that nobody judges."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+
+_UNJUDGED = _Unjudged()
+
+
+class _Counts(pybreaker.CircuitBreakerStorage):
+    """Where pybreaker keeps its state and counts: in a row, and over the window.
+
+    pybreaker itself calls `reset_counter` when it closes, and `reset_success_counter` at each move.
+    """
+
+    # Plain attributes where pybreaker has properties: this is read on every call.
+    state: str = pybreaker.STATE_CLOSED
+    counter: int = 0
+    success_counter: int = 0
+    # pybreaker writes the time on the wall here; ours is monotonic and the breaker's own.
+    opened_at: datetime | None = None
+
+    def __init__(self, window: float) -> None:
+        super().__init__("window")
+        self.calls = Window(window)
+        self.failures = Window(window)
+
+    def increment_counter(self) -> None:
+        self.counter += 1
+
+    def reset_counter(self) -> None:
+        self.counter = 0
+        self.calls.clear()
+        self.failures.clear()
+
+    def increment_success_counter(self) -> None:
+        self.success_counter += 1
+
+    def reset_success_counter(self) -> None:
+        self.success_counter = 0
+
+
+def _ignore(*_: object) -> None:
+    """Tell nobody."""
+
+
+class Breaker:
+    """The circuit of one upstream. *clock* gives monotonic seconds.
+
+    `rejections` and `stale` count since the start, what an observing breaker would have rejected
+    included. `mode` may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: schema.Breaker,
+        clock: Callable[[], float],
+        on_transition: Callable[[Transition], None] = _ignore,
+        on_rejection: Callable[[], None] = _ignore,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.mode = settings.mode
+        self.rejections = 0
+        self.stale = 0
+        self._clock = clock
+        self._on_transition = on_transition
+        self._on_rejection = on_rejection
+        self._counts = _Counts(settings.window)
+        self._circuit = pybreaker.CircuitBreaker(
+            name=name,
+            fail_max=settings.failure_threshold,
+            success_threshold=settings.success_threshold,
+            state_storage=self._counts,
+        )
+        self._issued = 0
+        self._first = 1
+        """The number with which the present generation began."""
+        self._last_failure = 0
+        """The newest number given out when the last failure became known."""
+        self._leases: dict[int, float] = {}
+        self._until = 0.0
+        self._break = settings.timeout
+        self._held_closed = False
+
+    # Calls
+
+    def admit(self) -> Permit:
+        """Give leave to make a call, or raise CircuitOpenError with the time left."""
+        if self.mode == "disabled":
+            return _UNJUDGED
+        if self._counts.state != pybreaker.STATE_CLOSED:
+            return self._admit_probe(self._clock())
+        self._issued = number = self._issued + 1
+        return Permit(self, number)
+
+    def would_admit(self) -> bool:
+        """Say whether a call could go now. Changes nothing."""
+        return self.mode != "enforce" or self._wait(self._clock()) <= 0
+
+    def retry_after(self) -> float | None:
+        """Give the seconds until a call could go; None when closed."""
+        if self.state is State.CLOSED:
+            return None
+        return self._wait(self._clock())
+
+    def judge(self, number: int, ended: Event) -> None:
+        """Take the result of the permit *number*; permits call this."""
+        if ended is Event.NEUTRAL:
+            return
+        if number < self._first:
+            self.stale += 1
+            return
+        now = self._clock()
+        counts = self._counts
+        counts.calls.add(now)
+        if ended is Event.FAILURE:
+            counts.failures.add(now)
+            counts.increment_counter()
+            self._last_failure = self._issued
+            if not self._held_closed:
+                self._happen(ended, now)
+        elif counts.state != pybreaker.STATE_CLOSED:
+            counts.increment_success_counter()
+            self._happen(ended, now)
+        elif number > self._last_failure:
+            # Streams from before an outage end well all through it, and prove nothing about now.
+            counts.counter = 0
+
+    def probed(self, number: int, ended: Event) -> int:
+        """Take the verdict on a probe, free its slot, and give the number of what follows."""
+        self._leases.pop(number, None)
+        late = number < self._first
+        self.judge(number, ended)
+        if late:
+            return number
+        self._issued += 1
+        return self._issued
+
+    def _admit_probe(self, now: float) -> Permit:
+        self._happen(Event.CALL, now)
+        wait = self._wait(now)
+        if wait > 0:
+            self.rejections += 1
+            self._on_rejection()
+            if self.mode == "observe":
+                return _UNJUDGED
+            raise errors.CircuitOpenError(self.name, wait)
+        self._leases = {held: end for held, end in self._leases.items() if end > now}
+        self._issued += 1
+        self._leases[self._issued] = now + self.settings.probe_lease
+        return _Probe(self, self._issued)
+
+    def _wait(self, now: float) -> float:
+        """Give the seconds until a call could go, 0 if it can now."""
+        state = self._state
+        if state is State.CLOSED:
+            return 0.0
+        if state is State.OPEN:
+            left = max(0.0, self._until - now)
+            # Until an operator says so, nobody knows: then this is a guess, and not a promise.
+            return self.settings.timeout if left == math.inf else left
+        held = [end - now for end in self._leases.values() if end > now]
+        return 0.0 if len(held) < self.settings.half_open_max else min(held)
+
+    # What the table is asked, and what follows
+
+    @property
+    def _state(self) -> State:
+        """The state as it is kept: open stays open until the next call."""
+        return _STATES[self._counts.state]
+
+    def _happen(self, event: Event, now: float, open_for: float | None = None) -> None:
+        for reason, target in TABLE.get((self._state, event), ()):
+            if self._holds(reason, now):
+                self._move(target, reason, now, open_for)
+                return
+
+    def _holds(self, reason: Reason, now: float) -> bool:
+        match reason:
+            case Reason.CONSECUTIVE:
+                return self._circuit.fail_counter >= self._circuit.fail_max
+            case Reason.FAILURE_RATE:
+                calls = self._counts.calls.total(now)
+                return (
+                    calls >= self.settings.min_requests
+                    and self._counts.failures.total(now) >= self.settings.failure_rate * calls
+                )
+            case Reason.TIMEOUT_ELAPSED:
+                return now >= self._until
+            case Reason.PROBE_SUCCEEDED:
+                return self._circuit.success_counter >= self._circuit.success_threshold
+            case _:
+                return True  # one failed probe is enough, and an operator's word
+
+    def _move(self, target: State, reason: Reason, now: float, open_for: float | None) -> None:
+        source = self._state
+        self._first = self._issued + 1
+        self._leases.clear()
+        self._held_closed = False
+        if target is State.CLOSED:
+            self._break = self.settings.timeout
+        elif reason is Reason.PROBE_FAILED:
+            self._break = min(2 * self._break, self.settings.max_timeout)
+        if target is State.OPEN:
+            open_for = self._break if open_for is None else open_for
+            self._until = now + open_for
+        _ENTER[target](self._circuit)
+        if source is not target:
+            self._on_transition(Transition(self.name, source, target, reason, now, open_for or 0.0))
+
+    # What can be seen
+
+    @property
+    def state(self) -> State:
+        """The state as a caller would meet it: open past its time is half-open."""
+        state = self._state
+        return State.HALF_OPEN if state is State.OPEN and self._clock() >= self._until else state
+
+    @property
+    def failure_ratio(self) -> float:
+        """The share of failures among the calls of the window, 0 where there were none."""
+        now = self._clock()
+        calls = self._counts.calls.total(now)
+        return self._counts.failures.total(now) / calls if calls else 0.0
+
+    @property
+    def open_until(self) -> float:
+        """The clock time until which it is open: 0 when it is not, infinite until released."""
+        return self._until if self.state is State.OPEN else 0.0
+
+    # The operator
+
+    def force_open(self, for_seconds: float | None = None) -> None:
+        """Reject every call for so long, or until released; then probe as ever."""
+        self._happen(
+            Event.FORCE_OPEN,
+            self._clock(),
+            open_for=math.inf if for_seconds is None else for_seconds,
+        )
+
+    def force_closed(self) -> None:
+        """Let every call through, whatever it meets, until released or reset."""
+        self._happen(Event.FORCE_CLOSED, self._clock())
+        self._held_closed = True
+
+    def release(self) -> None:
+        """Take back what was forced: an open circuit is probed, a closed one may open again."""
+        self._held_closed = False
+        self._happen(Event.RELEASE, self._clock())
+
+    def reset(self) -> None:
+        """Begin anew: closed, nothing counted, nothing held."""
+        self._happen(Event.RESET, self._clock())
