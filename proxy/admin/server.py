@@ -1,0 +1,168 @@
+"""The admin listener: metrics, health, and every error as the envelope.
+
+Rule 1: it answers whatever the upstreams do; it never asks one.
+Rule 2: who may change something is `guard`'s to say, before any page is looked for.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from proxy import envelope, errors
+from proxy.admin import guard
+from proxy.config import schema
+from proxy.errors import OctoLLMError
+from proxy.observe import logs
+from proxy.observe.metrics import Metrics
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+INDEX: Final = """\
+octollm-proxy, admin listener
+
+/metrics     for Prometheus, as text or OpenMetrics
+/-/healthy   200 while the process lives
+/-/ready     200 while it takes calls, 503 while it starts or drains
+"""
+
+# A line costs some 8 µs to render: from here on a scrape would hold up the calls for too long.
+MANY_LINES = 1_000
+
+_UNHEARD = logging.getLogger("proxy.admin.unheard")
+_UNHEARD.disabled = True
+
+
+class Admin:
+    """The admin pages. *ready* tells whether the data listeners take new calls."""
+
+    def __init__(
+        self, settings: schema.AdminListener, metrics: Metrics, ready: Callable[[], bool]
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._ready = ready
+        self._token = settings.token.get_secret_value() if settings.token else None
+        self._loopback = guard.is_loopback(settings.host)
+        self._lines = 0
+        self._runner: web.AppRunner | None = None
+
+    def application(self) -> web.Application:
+        """Build what answers; tests put it behind a server of their own."""
+        application = web.Application(middlewares=[self._rescue, self._admit])
+        application.on_response_prepare.append(_say_little)
+        application.add_routes(
+            [
+                web.get("/", self._index),
+                web.get("/metrics", self._render_metrics),
+                web.get("/-/healthy", self._tell_healthy),
+                web.get("/-/ready", self._tell_ready),
+            ]
+        )
+        return application
+
+    async def start(self) -> tuple[str, int]:
+        """Open the listener, and give the address it got. Raises OSError where it is taken."""
+        # Our own log has the lines that matter. A scrape every 15 s is none of them, and a head
+        # that could not be parsed would be quoted, header values and all.
+        runner = web.AppRunner(
+            self.application(), access_log=None, logger=_UNHEARD, shutdown_timeout=1.0
+        )
+        await runner.setup()
+        self._runner = runner
+        try:
+            await web.TCPSite(runner, self._settings.host, self._settings.port).start()
+        except OSError:
+            await self.stop()
+            raise
+        host, port = runner.addresses[0][:2]
+        return host, port
+
+    async def stop(self) -> None:
+        """Close the listener; a scrape under way gets a second or two to end."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @web.middleware
+    async def _rescue(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except OctoLLMError as error:
+            return _answer(request, error)
+        except web.HTTPException as refused:
+            return _answer(request, _named(refused), refused.headers.get("Allow"))
+        except Exception as fault:  # noqa: BLE001 -- the one place where a fault of ours ends
+            logs.get().critical(
+                "request.failed",
+                method=request.method,
+                status=500,
+                code="INTERNAL_ERROR",
+                exc_info=fault,
+            )
+            return _answer(request, errors.InternalError("the admin listener failed"))
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        headers = request.headers
+        ask = guard.Ask(
+            method=request.method,
+            host=headers.get("Host"),
+            origin=headers.get("Origin"),
+            fetch_site=headers.get("Sec-Fetch-Site"),
+            authorization=headers.get("Authorization"),
+        )
+        refusal = guard.refusal(ask, loopback=self._loopback, token=self._token)
+        if refusal is not None:
+            raise refusal
+        return await handler(request)
+
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(text=INDEX)
+
+    async def _render_metrics(self, request: web.Request) -> web.Response:
+        accept = request.headers.get("Accept", "")
+        if self._lines < MANY_LINES:
+            body, content_type = self._metrics.render(accept)
+        else:
+            self._metrics.read_breakers()
+            body, content_type = await asyncio.to_thread(self._metrics.expose, accept)
+        self._lines = body.count(b"\n")
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _tell_healthy(self, _: web.Request) -> web.Response:
+        return web.Response(text="healthy\n")
+
+    async def _tell_ready(self, _: web.Request) -> web.Response:
+        if not self._ready():
+            raise errors.CapacityExceededError("no new calls are taken: starting or draining")
+        return web.Response(text="ready\n")
+
+
+def _answer(request: web.Request, error: OctoLLMError, allow: str | None = None) -> web.Response:
+    accept = request.headers.get("Accept", "").encode("utf-8", "surrogateescape")
+    status, headers, body = envelope.render(error, accept=accept)
+    response = web.Response(status=status, body=body)
+    for name, value in headers:
+        response.headers[name.decode()] = value.decode()
+    if isinstance(error, errors.AuthenticationError):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if allow is not None:
+        response.headers["Allow"] = allow
+    return response
+
+
+def _named(refused: web.HTTPException) -> OctoLLMError:
+    """Give what aiohttp refuses a name of ours: no such page, or not this method."""
+    if refused.status == 404:
+        return errors.RouteNotFoundError("there is no such page on the admin listener")
+    return errors.ValidationError(refused.reason, status=refused.status)
+
+
+async def _say_little(_: web.Request, response: web.StreamResponse) -> None:
+    # What we are built with is nobody's business, and what we say is true for this moment only.
+    del response.headers["Server"]
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"

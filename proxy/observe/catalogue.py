@@ -1,0 +1,261 @@
+"""The metrics as data: what each is called, what it tells, and which labels it may carry.
+
+Rule 1: a label's value comes from the config or from a closed set in this file, never from a
+request, so that no caller can make series, or break a scrape with a name that is not text.
+Rule 2: nothing here counts; `metrics` does. docs/metrics.md is drawn from this file.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from proxy import errors
+from proxy.errors import OctoLLMError
+from proxy.policy.transitions import TABLE, Reason, State
+
+Fault = Literal[
+    "connect", "reset", "timeout", "protocol", "cut", "status_429", "status_4xx", "status_5xx"
+]
+"""What went wrong at the upstream: the words of `retry_on` and `failure_on`, statuses by class."""
+
+Outcome = Literal["success", "cancelled", "deadline"] | Fault
+"""How an attempt ended. *cancelled*: by the caller or by us, for a reason not the upstream's;
+*deadline*: the call's own time was over before the attempt's."""
+
+Suppression = Literal["budget", "deadline", "breaker", "body", "method"]
+"""Why a failure that could be retried was not."""
+
+AbortPhase = Literal["head", "body", "events"]
+"""What the caller already had of an answer we had to cut: its head only, a part of its body, or
+some events of its stream."""
+
+LeavePhase = Literal["request", "waiting", "response"]
+"""What a caller who left was doing: sending, waiting for the head, or reading the answer."""
+
+ReloadResult = Literal["reloaded", "rejected"]
+
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+OUTCOMES: tuple[Outcome, ...] = ("success", *FAULTS, "cancelled", "deadline")
+SUPPRESSIONS: tuple[Suppression, ...] = get_args(Suppression)
+ABORT_PHASES: tuple[AbortPhase, ...] = get_args(AbortPhase)
+LEAVE_PHASES: tuple[LeavePhase, ...] = get_args(LeavePhase)
+RELOAD_RESULTS: tuple[ReloadResult, ...] = get_args(ReloadResult)
+
+CODES = tuple(dict.fromkeys(cls.error_code for cls in errors.taxonomy()))
+
+METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+)
+"""RFC 9110 9 and PATCH; every other method is told as "other"."""
+
+# Moves an upstream makes by itself. Told as 0 from the start: `increase()` does not see a series
+# that is born with the value 1, so an alert would miss the first opening of all.
+TRANSITIONS = tuple(
+    (source, target, reason)
+    for (source, _), grounds in TABLE.items()
+    for reason, target in grounds
+    if reason not in {Reason.FORCED, Reason.RELEASED}
+)
+
+_FAULT_OF: dict[str, Fault] = {word: word for word in FAULTS}
+
+
+def fault(condition: str | int) -> Fault:
+    """Name the fault behind a condition of errors.py; a status that is no 4xx counts as 5xx."""
+    if isinstance(condition, int):
+        if condition == 429:
+            return "status_429"
+        return "status_4xx" if 400 <= condition < 500 else "status_5xx"
+    return _FAULT_OF[condition]
+
+
+def outcome(end: OctoLLMError | int) -> Outcome:
+    """Name how an attempt ended: by the status the upstream answered with, or by an error."""
+    if isinstance(end, int):
+        return "success" if end < 400 else fault(end)
+    if end.condition is not None:
+        return fault(end.condition)
+    return "deadline" if isinstance(end, errors.TimeoutError) else "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; *buckets* are the upper bounds of a histogram, in seconds."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+# From a cached answer on the same machine to the longest total an SDK waits for.
+SECONDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
+# From a request of a few hundred bytes to a proxy that is out of CPU.
+OVERHEAD_SECONDS = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+
+ERRORS = Metric(
+    "counter",
+    "octollm_errors_total",
+    ("error_type", "component"),
+    "Envelopes sent to callers, by error code.",
+)
+ERROR_DURATION = Metric(
+    "histogram",
+    "octollm_error_duration_seconds",
+    ("error_type",),
+    "Time from the request to its envelope.",
+    SECONDS,
+)
+BREAKER_STATE = Metric(
+    "gauge",
+    "octollm_proxy_breaker_state",
+    ("upstream", "state"),
+    "1 for the state the breaker is in; open past its time is half_open.",
+)
+BREAKER_TRANSITIONS = Metric(
+    "counter",
+    "octollm_proxy_breaker_transitions_total",
+    ("upstream", "from_state", "to_state", "reason"),
+    "Changes of the breaker's state.",
+)
+BREAKER_REJECTIONS = Metric(
+    "counter",
+    "octollm_proxy_breaker_rejections_total",
+    ("upstream",),
+    "Calls an open breaker kept away from the upstream.",
+)
+BREAKER_FAILURE_RATIO = Metric(
+    "gauge",
+    "octollm_proxy_breaker_failure_ratio",
+    ("upstream",),
+    "Failures among the calls in the breaker's window, 0 to 1.",
+)
+BREAKER_OPEN_UNTIL = Metric(
+    "gauge",
+    "octollm_proxy_breaker_open_until_timestamp_seconds",
+    ("upstream",),
+    "When the next probe may go out, as Unix time; 0 where the breaker is not open.",
+)
+REQUESTS = Metric(
+    "counter",
+    "octollm_proxy_requests_total",
+    ("upstream", "method", "status", "code"),
+    "Requests answered; code is empty on success, status 499 is a caller who left.",
+)
+REQUEST_DURATION = Metric(
+    "histogram",
+    "octollm_proxy_request_duration_seconds",
+    ("upstream",),
+    "Time from a request's head to the end of its answer, waits and retries included.",
+    SECONDS,
+)
+OVERHEAD = Metric(
+    "histogram",
+    "octollm_proxy_overhead_seconds",
+    ("upstream",),
+    "Time in the proxy that was neither the upstream's nor a wait.",
+    OVERHEAD_SECONDS,
+)
+FIRST_BYTE = Metric(
+    "histogram",
+    "octollm_proxy_first_byte_seconds",
+    ("upstream",),
+    "Time from a request's head to the head of its answer.",
+    SECONDS,
+)
+ATTEMPTS = Metric(
+    "counter",
+    "octollm_proxy_attempts_total",
+    ("upstream", "outcome"),
+    "Attempts made at the upstream, by how they ended.",
+)
+RETRIES = Metric(
+    "counter",
+    "octollm_proxy_retries_total",
+    ("upstream", "reason"),
+    "Attempts repeated, by what had gone wrong.",
+)
+RETRY_SUPPRESSED = Metric(
+    "counter",
+    "octollm_proxy_retry_suppressed_total",
+    ("upstream", "reason"),
+    "Retries that were due but not made, by what forbade them.",
+)
+IN_FLIGHT = Metric(
+    "gauge",
+    "octollm_proxy_in_flight",
+    ("upstream",),
+    "Requests being served now.",
+)
+STREAM_ABORTS = Metric(
+    "counter",
+    "octollm_proxy_stream_aborts_total",
+    ("upstream", "phase"),
+    "Answers cut after their head had gone out, by what the caller already had.",
+)
+CLIENT_DISCONNECTS = Metric(
+    "counter",
+    "octollm_proxy_client_disconnects_total",
+    ("upstream", "phase"),
+    "Callers who left before their answer was complete, by what they were doing.",
+)
+CONFIG_RELOADS = Metric(
+    "counter",
+    "octollm_proxy_config_reloads_total",
+    ("result",),
+    "Config files taken over or rejected.",
+)
+BUILD_INFO = Metric(
+    "gauge",
+    "octollm_proxy_build_info",
+    ("version", "python"),
+    "Always 1; its labels say what is running.",
+)
+
+BREAKER = (BREAKER_STATE, BREAKER_FAILURE_RATIO, BREAKER_OPEN_UNTIL)
+PER_UPSTREAM = (
+    *(REQUESTS, REQUEST_DURATION, FIRST_BYTE, OVERHEAD, IN_FLIGHT),
+    *(ATTEMPTS, RETRIES, RETRY_SUPPRESSED, BREAKER_TRANSITIONS, BREAKER_REJECTIONS),
+    *(STREAM_ABORTS, CLIENT_DISCONNECTS),
+)
+ALL = (*PER_UPSTREAM, *BREAKER, ERRORS, ERROR_DURATION, CONFIG_RELOADS, BUILD_INFO)
+
+_SETS = {
+    (ERRORS, "error_type"): "an [error code](errors.md)",
+    (ERRORS, "component"): "`proxy`",
+    (ERROR_DURATION, "error_type"): "an [error code](errors.md)",
+    (BREAKER_STATE, "state"): tuple(State),
+    (BREAKER_TRANSITIONS, "from_state"): tuple(State),
+    (BREAKER_TRANSITIONS, "to_state"): tuple(State),
+    (BREAKER_TRANSITIONS, "reason"): tuple(Reason),
+    (REQUESTS, "method"): (*sorted(METHODS), "other"),
+    (REQUESTS, "status"): "the status sent to the caller",
+    (REQUESTS, "code"): "empty, or an [error code](errors.md)",
+    (ATTEMPTS, "outcome"): OUTCOMES,
+    (RETRIES, "reason"): FAULTS,
+    (RETRY_SUPPRESSED, "reason"): SUPPRESSIONS,
+    (STREAM_ABORTS, "phase"): ABORT_PHASES,
+    (CLIENT_DISCONNECTS, "phase"): LEAVE_PHASES,
+    (CONFIG_RELOADS, "result"): RELOAD_RESULTS,
+    (BUILD_INFO, "version"): "the proxy's",
+    (BUILD_INFO, "python"): "the interpreter's",
+}
+
+
+def table() -> str:
+    """Draw the tables of docs/metrics.md: the metrics, then what each label can say."""
+    lines = ["| metric | kind | labels | what it tells |", "|---|---|---|---|"]
+    for metric in ALL:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    lines += ["", "| metric | label | values |", "|---|---|---|"]
+    for (metric, label), values in _SETS.items():
+        words = values if isinstance(values, str) else ", ".join(f"`{value}`" for value in values)
+        lines.append(f"| `{metric.name}` | `{label}` | {words} |")
+    return "\n".join(lines)
