@@ -1,0 +1,11 @@
+"""HTTP as bytes: what callers send us, what we send upstreams, and the way back.
+
+message   the seam: all that the gateway sees of HTTP
+parser    the door to aiohttp's C parsers
+framing   where a message begins and ends, and which heads are refused
+headers   what of a head travels on
+body      a request body kept for a second attempt
+server    listeners; roster: who is connected; caller, reply: a connection, its answers
+client    exchanges with one origin; answer: one of them; pool, connect, origin: connections
+alarm     the one timer of a connection
+"""

@@ -1,0 +1,85 @@
+"""Where a message begins and ends, and which heads are refused: decisions about a parsed head.
+
+Rule 1: pure. A head goes in; what follows from it comes out, or an error that echoes nothing.
+Rule 2: what two parsers could read in two ways is refused, not interpreted (RFC 9112 11.2).
+
+The C parser refuses most of it before: both lengths at once, doubled ones, folded lines, bare LF.
+"""
+
+from typing import NamedTuple
+
+from proxy import errors
+from proxy.wire import headers
+from proxy.wire.parser import RawRequestMessage, RawResponseMessage
+
+_SPOKEN = ((1, 1), (1, 0))
+_HTTP_1_0 = (1, 0)
+
+
+class Announced(NamedTuple):
+    """What the head of a request says about what follows it."""
+
+    body: bool
+    length: int | None
+    expects: bool
+    """The caller waits for a 100 before it sends its body."""
+
+
+def of_request(head: RawRequestMessage, header_count: int) -> Announced:
+    """Say what follows *head*. Raises ValidationError with 400, 417, 431, 501 or 505."""
+    version = head.version
+    if version not in _SPOKEN:
+        raise errors.ValidationError("this proxy speaks HTTP/1.1", status=505)
+    raw = head.raw_headers
+    # The parser refuses all else that may not stand in a target, and leaves this to us.
+    if "#" in head.path:
+        raise errors.ValidationError("the request target holds a fragment")
+    if len(raw) > header_count:
+        raise errors.ValidationError("the request has too many header fields", status=431)
+    # Upstreams that speak CGI or WSGI read X_Y as X-Y, and would take one field for another.
+    if b"_" in b"".join([name for name, _ in raw]):
+        raise errors.ValidationError("a header name holds an underscore")
+    fields = head.headers
+    if head.chunked:
+        if version == _HTTP_1_0:  # RFC 9112 6.1: its framing is faulty
+            raise errors.ValidationError("HTTP/1.0 has no chunked bodies")
+        if fields["Transfer-Encoding"].lower() != "chunked":
+            raise errors.ValidationError("the only transfer coding here is chunked", status=501)
+    expects = False
+    if "Expect" in fields:
+        if any(value.lower() != "100-continue" for value in fields.getall("Expect")):
+            raise errors.ValidationError("the only expectation here is 100-continue", status=417)
+        expects = True
+    length = fields.get("Content-Length")
+    if head.method == "CONNECT":  # what follows it is not HTTP any more
+        return Announced(False, None, False)
+    if length is None:
+        return Announced(head.chunked, None, expects)
+    return Announced(True, int(length), expects)
+
+
+def bound(head: RawRequestMessage, header_size: int) -> None:
+    """Refuse a head of more than *header_size* bytes that came in one piece."""
+    size = len(head.path) + sum(len(name) + len(value) + 4 for name, value in head.raw_headers)
+    if size > header_size:
+        raise errors.ValidationError("the request's head is too large", status=431)
+
+
+def announced(head: RawResponseMessage) -> int | None:
+    """Give the bytes of body that an answer's head announces; None for chunks and until the end."""
+    length = head.headers.get("Content-Length")
+    return None if length is None else int(length)
+
+
+def of_response(head: RawResponseMessage) -> None:
+    """Refuse a response head that could be read in two ways, with NetworkError(protocol)."""
+    version = head.version
+    codings = head.headers.getall("Transfer-Encoding", ())
+    if (
+        version not in _SPOKEN
+        or (codings and (version == _HTTP_1_0 or [c.lower() for c in codings] != ["chunked"]))
+        or not headers.check(head.raw_headers)
+    ):
+        raise errors.NetworkError(
+            "the upstream sent something that is not HTTP/1.1", condition="protocol"
+        )

@@ -1,0 +1,194 @@
+"""One connection to an origin, and one answer after the other from it.
+
+Rule 1: one exchange at a time. Bytes that come when none is under way end the connection.
+Rule 2: a connection is used again only when request and answer were both whole and nothing was
+left over; else the next caller could be given the rest of somebody's answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import cast
+
+from proxy.wire.alarm import Alarm, wake
+from proxy.wire.parser import (
+    MALFORMED,
+    RawResponseMessage,
+    ResponseParser,
+    StreamReader,
+    response_parser,
+)
+
+_HEAD_SIZE = 262144
+"""Most bytes of an answer's head: long `Set-Cookie` and CSP lines are no fault."""
+
+Head = tuple[RawResponseMessage, StreamReader]
+
+
+class End(Enum):
+    """How a connection came to its end while an exchange was under way."""
+
+    CLOSED = "closed"
+    MALFORMED = "malformed"
+    LATE = "late"
+
+
+class Origin(asyncio.Protocol):
+    """The protocol of one connection. *gone* is called once, when it is lost."""
+
+    __slots__ = (
+        "_drained",
+        "_gone",
+        "_head_bytes",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_readable",
+        "_transport",
+        "alarm",
+        "busy",
+        "congested",
+        "end",
+        "heads",
+        "idle_since",
+        "payload",
+        "used",
+    )
+
+    def __init__(self, gone: Callable[["Origin"], None]) -> None:
+        self._gone = gone
+        self._loop = asyncio.get_running_loop()
+        self.alarm = Alarm(self._loop, self._late)
+        self._parser: ResponseParser | None = None
+        self._paused = False
+        self._head_bytes = 0
+        self._readable: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self.busy = False
+        self.congested = False
+        self.used = False
+        self.idle_since = 0.0
+        self.end: End | None = None
+        self.heads: list[Head] = []
+        self.payload: StreamReader | None = None
+
+    # --- what the loop tells us
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy or self._parser is None or self.end is not None:
+            self.abort()
+            return
+        try:
+            heads, _, _ = self._parser.feed_data(data)
+        except MALFORMED:
+            self.finish(End.MALFORMED)
+        else:
+            if heads:
+                self.heads += heads
+                self.payload = heads[-1][1]
+            elif self.payload is None:
+                self._head_bytes += len(data)
+                if self._head_bytes > _HEAD_SIZE:
+                    self.finish(End.MALFORMED)
+            wake(self._readable)
+
+    def eof_received(self) -> None:
+        payload = self.payload
+        if payload is not None and not payload.is_eof() and self._parser is not None:
+            try:
+                self._parser.feed_eof()  # the proper end of a body without a length
+            except MALFORMED:
+                self.finish(End.CLOSED)
+                return
+            self.end = End.CLOSED
+            wake(self._readable)
+        else:
+            self.finish(End.CLOSED)
+
+    def connection_lost(self, _: BaseException | None) -> None:
+        self.alarm.stop()
+        self.finish(End.CLOSED)
+        self._gone(self)
+
+    def pause_writing(self) -> None:
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        wake(self._drained)
+
+    def pause_reading(self) -> None:
+        """Stop the socket, on the parser's word: the body's buffer is full."""
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002 - the parser's word
+        """Start the socket again, on the parser's word; the parser itself was never stopped."""
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # --- what an exchange asks for
+
+    @property
+    def open(self) -> bool:
+        return self.end is None and not self._transport.is_closing()
+
+    def begin(self) -> None:
+        """Make ready for one exchange."""
+        self.busy = True
+        self.payload = None
+        self._head_bytes = 0
+        if self._parser is None:
+            self._parser = response_parser(self, self._loop, _HEAD_SIZE)
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def readable(self) -> None:
+        """Wait for a head, bytes of the body, or the end, which is LATE when the alarm rings."""
+        self._readable = self._loop.create_future()
+        await self._readable
+
+    async def drained(self) -> None:
+        """Wait for room to write, or the end, which is LATE when the alarm rings."""
+        while self.congested and self.end is None:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    def settle(self, bodiless: bool) -> bool:
+        """End an exchange whose request and answer were whole; tells if another may follow."""
+        self.alarm.clear()
+        payload, parser = self.payload, self._parser
+        assert payload is not None
+        assert parser is not None
+        if bodiless and payload.total_bytes:
+            return False
+        if not payload.is_eof():
+            # The parser waits for a body that an answer to HEAD only tells the length of.
+            self._parser = None
+        # Asked for an end, a parser that has begun another message gives it: bytes were left over.
+        elif self.heads or parser.feed_eof() is not None:
+            return False
+        self.busy = False
+        self.used = True
+        return self.open
+
+    def finish(self, end: End) -> None:
+        """Note the first end there was, and let nobody wait any longer."""
+        if self.end is None:
+            self.end = end
+        wake(self._readable)
+        wake(self._drained)
+
+    def abort(self) -> None:
+        self.finish(End.CLOSED)
+        self._transport.abort()
+
+    def _late(self) -> None:
+        self.finish(End.LATE)
