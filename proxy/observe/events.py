@@ -7,7 +7,10 @@ Rule 2: nothing here writes; `logs` does. docs/logs.md is drawn from this file.
 
 EVENTS = {
     "request.completed": ("info", "A request was answered, or its caller left."),
-    "request.failed": ("the error's; debug if rejected", "A request was answered with an envelope, or cut."),
+    "request.failed": (
+        "the error's; debug if rejected",
+        "A request was answered with an envelope, or cut.",
+    ),
     "retry.scheduled": ("info", "An attempt failed and is made again after a wait."),
     "retry.exhausted": ("warning", "The last attempt allowed has failed."),
     "breaker.opened": ("warning", "The upstream is left alone for a while."),

@@ -1,0 +1,216 @@
+"""One request at one upstream: attempts, until one is answered or the failure is the caller's.
+
+The order of policies is the order of the indentation: retry ⊃ breaker ⊃ attempt timeouts ⊃ send.
+An attempt is over when the body of its answer is, so all of that still stands around the relay.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from proxy import errors
+from proxy.errors import OctoLLMError
+from proxy.gateway import answers, waits
+from proxy.gateway.call import Call
+from proxy.gateway.refusal import identity
+from proxy.gateway.relay import is_event_stream, relay, relay_events
+from proxy.gateway.runtime import Surroundings
+from proxy.gateway.upstream import Plan, Upstream
+from proxy.observe import catalogue
+from proxy.policy.breaker import Permit
+from proxy.policy.deadline import Deadline
+from proxy.policy.retry import Decision, Failure, Verdict
+from proxy.wire.body import Replay
+from proxy.wire.headers import Pair, to_caller
+from proxy.wire.message import Exchange, Limits, Outgoing, Reply
+
+ERROR_BODY_SECONDS = 5.0
+"""An upstream's explanation is worth a moment, not a timeout."""
+
+
+@dataclass(slots=True)
+class Errand:
+    """Everything that one request at one upstream is done with."""
+
+    call: Call
+    around: Surroundings
+    upstream: Upstream
+    plan: Plan
+    deadline: Deadline
+    target: str
+    headers: list[Pair]
+    body: Replay | None
+    may_repeat: bool
+    reply: Reply
+
+    async def run(self) -> None:
+        """Send the request until an answer has been relayed; raise the failure that stands."""
+        failure: OctoLLMError | None = None
+        while True:
+            try:
+                with self.upstream.breaker.admit() as permit:
+                    await self._attempt(permit)
+                    return
+            except errors.CircuitOpenError as circuit:
+                if failure is None:
+                    raise
+                # It opened while we waited: what the upstream last did says more than that.
+                failure.retry_after = circuit.retry_after
+                raise failure from None
+            except OctoLLMError as error:
+                if self.reply.started:
+                    raise
+                failure = error
+                await self._wait_to_repeat(failure)
+
+    async def _attempt(self, permit: Permit) -> None:
+        """Send the request once, and relay its answer if that is one to pass on."""
+        call = self.call
+        call.attempts += 1
+        call.exchange = call.verbatim = None
+        call.phase = "waiting"
+        outcome: catalogue.Outcome = "cancelled"
+        streams = False
+        began = self.around.clock()
+        try:
+            with await self._send() as exchange:
+                call.exchange = exchange
+                fields = {name.lower(): value for name, value in exchange.headers}
+                read = b""
+                if not 200 <= exchange.status < 400:
+                    read = await self._judge(exchange, fields)
+                permit.answered()
+                call.metrics.first_byte(call.stopwatch() - call.began)
+                call.phase = "response"
+                headers = to_caller(exchange.headers) + identity(call)
+                streams = is_event_stream(fields.get(b"content-type", b""))
+                if streams:
+                    await relay_events(call, exchange, self.reply, headers, self.plan.timeouts)
+                else:
+                    await relay(call, exchange, self.reply, headers, read)
+            outcome = catalogue.outcome(exchange.status)
+        except errors.TimeoutError as timeout:
+            if timeout.condition is None and not streams and self._was_the_upstreams(began):
+                timeout.condition = "timeout"
+            outcome = catalogue.outcome(timeout)
+            raise
+        except OctoLLMError as error:
+            outcome = catalogue.outcome(error)
+            raise
+        finally:
+            self.upstream.metrics.attempt(outcome)
+
+    def _was_the_upstreams(self, began: float) -> bool:
+        """Tell whose fault a passed deadline is: the caller's, as long as it was still sending."""
+        received = self.body is None or self.body.ended
+        return received and self.deadline.blames_upstream(began)
+
+    async def _send(self) -> Exchange:
+        """Send the request, and wait for the head of its answer."""
+        call, timeouts = self.call, self.plan.timeouts
+        headers = self.headers
+        if call.attempts > 1:
+            # The body is at hand by now; nobody is left to be told to continue.
+            headers = [pair for pair in headers if pair[0].lower() != b"expect"]
+        body = None if self.body is None else self.body.open()
+        request = Outgoing(call.request.method, self.target, headers, body)
+        limits = Limits(timeouts.connect, timeouts.first_byte, timeouts.idle, self.deadline.at)
+        began = call.stopwatch()
+        try:
+            return await self.upstream.client.exchange(request, limits, self.reply.interim)
+        finally:
+            call.waited(began)
+
+    async def _judge(self, exchange: Exchange, fields: dict[bytes, bytes]) -> bytes:
+        """Raise what a bad answer stands for, or give what was read of one that passes as it is."""
+        status, origin = exchange.status, self.upstream.origin
+        passes = answers.passes(status, origin, self.plan.rewrite)
+        if passes and status not in self.plan.retry_on:
+            return b""
+        body, whole = await self._read_error(exchange)
+        if passes:
+            if not whole:
+                return body
+            self.call.verbatim = body
+        asked = waits.asked(status, fields, self.around.wall())
+        raise answers.translate(status, fields, body, origin, asked)
+
+    async def _read_error(self, exchange: Exchange) -> tuple[bytes, bool]:
+        """Read an error's body as far as it is of use; say whether that is all of it."""
+        patience = self.around.clock() + ERROR_BODY_SECONDS
+        deadline = exchange.limits.deadline
+        exchange.limits = replace(
+            exchange.limits, deadline=patience if deadline is None else min(patience, deadline)
+        )
+        began = self.call.stopwatch()
+        body = bytearray()
+        try:
+            while len(body) < answers.BODY_LIMIT:
+                data = await exchange.read()
+                if not data:
+                    return bytes(body), True
+                body += data
+        except (errors.NetworkError, errors.TimeoutError):
+            pass  # the status says enough
+        finally:
+            self.call.waited(began)
+        return bytes(body), False
+
+    async def _wait_to_repeat(self, failure: OctoLLMError) -> None:
+        """Wait as long as the retry policy says, or raise *failure* where there is no retry."""
+        call, upstream = self.call, self.upstream
+        decision = self.plan.retry.decide(
+            Failure(
+                error=failure,
+                attempts=call.attempts,
+                asked=failure.retry_after,
+                should_retry=self._should_retry(),
+                remaining=self.deadline.remaining(self.around.clock()),
+                body_whole=self.body is None or self.body.whole,
+                may_repeat=self.may_repeat,
+                would_admit=upstream.breaker.would_admit(),
+            ),
+            upstream.budget,
+        )
+        if decision.wait is None:
+            self._give_up(failure, decision)
+            raise failure
+        condition = failure.condition
+        assert condition is not None  # what has none is never retried
+        reason = catalogue.fault(condition)
+        upstream.metrics.retry(reason)
+        call.log.info(
+            "retry.scheduled",
+            request_id=call.request_id,
+            attempt=call.attempts + 1,
+            wait_ms=round(decision.wait * 1000),
+            reason=reason,
+        )
+        began = call.stopwatch()
+        try:
+            await asyncio.sleep(decision.wait)
+        finally:
+            call.elsewhere += call.stopwatch() - began
+
+    def _give_up(self, failure: OctoLLMError, decision: Decision) -> None:
+        """Note why there is no retry, where that is worth knowing."""
+        call, upstream = self.call, self.upstream
+        if decision.suppressed is not None:
+            upstream.metrics.retry_suppressed(decision.suppressed)
+        match decision.verdict:
+            case Verdict.BREAKER:
+                failure.retry_after = upstream.breaker.retry_after()
+            case Verdict.DECLINED:
+                call.declined = True
+            case Verdict.EXHAUSTED:
+                call.log.warning(
+                    "retry.exhausted",
+                    request_id=call.request_id,
+                    attempts=call.attempts,
+                    reason=catalogue.outcome(failure),
+                )
+
+    def _should_retry(self) -> bool | None:
+        if self.call.exchange is None:
+            return None
+        fields = {name.lower(): value for name, value in self.call.exchange.headers}
+        return waits.should_retry(fields)

@@ -1,0 +1,66 @@
+"""What a caller is told when there is no good answer: the one place where errors become envelopes.
+
+Before the head it is the envelope; after it, the answer is cut so that it cannot look whole.
+"""
+
+from proxy import envelope, errors
+from proxy.errors import OctoLLMError
+from proxy.gateway.answers import kept_headers
+from proxy.gateway.call import UNROUTED, Call
+from proxy.observe.metrics import Metrics
+from proxy.wire.headers import Pair, to_caller
+from proxy.wire.message import Reply
+
+
+def identity(call: Call) -> list[Pair]:
+    """Give the fields by which an answer says who gave it, and after how many attempts."""
+    request_id = (b"X-OctoLLM-Request-ID", call.request_id.encode())
+    if call.upstream == UNROUTED:
+        return [request_id]
+    return [
+        request_id,
+        (b"X-OctoLLM-Upstream", call.upstream.encode()),
+        (b"X-OctoLLM-Attempts", b"%d" % call.attempts),
+    ]
+
+
+def refuse(call: Call, error: OctoLLMError, reply: Reply, metrics: Metrics) -> None:
+    """Tell the caller of *error*, by whatever can still be told, and count it."""
+    if reply.started:
+        reply.abort()
+        call.metrics.stream_abort(call.told)
+        call.failed(call.exchange.status if call.exchange else 0, error, metrics)
+    elif call.verbatim is not None and call.exchange is not None:
+        status = call.exchange.status
+        if call.declined:
+            headers = to_caller(call.exchange.headers)
+        else:
+            # A second value beside the upstream's own would be no word at all to the SDKs.
+            headers = to_caller(call.exchange.headers, remove=(b"x-should-retry",))
+            headers.append((b"X-Should-Retry", b"false"))
+        reply.send(status, headers + identity(call), call.verbatim)
+        call.completed(status)
+    else:
+        _send_envelope(call, error, reply)
+        call.failed(error.status, error, metrics)
+
+
+def _send_envelope(call: Call, error: OctoLLMError, reply: Reply) -> None:
+    error.details["request_id"] = call.request_id
+    if call.attempts or isinstance(error, errors.CircuitOpenError):
+        error.details |= {"upstream": call.upstream, "attempts": call.attempts}
+    status, headers, body = envelope.render(
+        error,
+        accept=call.fields.get(b"accept", b""),
+        should_retry=_should_retry(call, error),
+    )
+    if call.exchange is not None and error.condition == call.exchange.status:
+        headers = kept_headers(to_caller(call.exchange.headers)) + headers
+    reply.send(status, headers + identity(call), body)
+
+
+def _should_retry(call: Call, error: OctoLLMError) -> bool | None:
+    """Keep the SDKs from multiplying our attempts by theirs; leave them those we did not make."""
+    if call.declined:
+        return None
+    return False if call.attempts or isinstance(error, errors.CircuitOpenError) else None

@@ -1,0 +1,84 @@
+"""An answer on its way from the upstream to the caller, byte for byte.
+
+Nothing here decides whether an answer is good; once it runs, the head goes out and no other answer
+is possible. Reads from the upstream raise its failures; a caller who leaves cancels us.
+"""
+
+from dataclasses import replace
+
+from proxy.config.schema import Timeouts
+from proxy.gateway.call import Call
+from proxy.wire.headers import content_length
+from proxy.wire.message import Exchange, Headers, Reply
+
+EVENT_STREAM = b"text/event-stream"
+
+
+def is_event_stream(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == EVENT_STREAM
+
+
+async def relay(
+    call: Call, exchange: Exchange, reply: Reply, headers: Headers, read: bytes = b""
+) -> None:
+    """Send head and body on as they come; small answers in one write, others with backpressure.
+
+    *read* are the bytes of the body that were read before it was known that they go on.
+    """
+    data: bytes | None = read or exchange.read_nowait()
+    if call.request.method == "HEAD":
+        reply.start(exchange.status, headers, content_length(exchange.headers))
+    elif data is not None and len(data) == exchange.length:
+        exchange.read_nowait()  # takes the end, so that the connection can be used again
+        reply.send(exchange.status, headers, data)
+        return
+    else:
+        reply.start(exchange.status, headers, exchange.length)
+    while data != b"":
+        if data is None:
+            reply.flush()
+            data = await _next(call, exchange)
+            continue
+        call.told = "body"
+        reply.write(data)
+        if reply.congested:
+            await _let_the_caller_read(call, reply)
+        data = exchange.read_nowait()
+    reply.finish()
+
+
+async def relay_events(
+    call: Call, exchange: Exchange, reply: Reply, headers: Headers, timeouts: Timeouts
+) -> None:
+    """Send an event stream on, each piece at once; its limits are those of streams."""
+    deadline = None
+    if timeouts.stream_total is not None:
+        deadline = call.request.received + timeouts.stream_total
+    exchange.limits = replace(exchange.limits, idle=timeouts.first_event, deadline=deadline)
+    reply.start(exchange.status, headers, exchange.length)
+    reply.flush()
+    while data := await _next(call, exchange):
+        if call.told == "head":
+            call.told = "events"
+            exchange.limits = replace(exchange.limits, idle=timeouts.idle)
+        reply.write(data)
+        reply.flush()
+        if reply.congested:
+            await _let_the_caller_read(call, reply)
+    reply.finish()
+
+
+async def _next(call: Call, exchange: Exchange) -> bytes:
+    began = call.stopwatch()
+    try:
+        return await exchange.read()
+    finally:
+        call.waited(began)
+
+
+async def _let_the_caller_read(call: Call, reply: Reply) -> None:
+    began = call.stopwatch()
+    try:
+        await reply.drain()
+    finally:
+        call.elsewhere += call.stopwatch() - began
