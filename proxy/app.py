@@ -78,9 +78,10 @@ class Proxy:
     async def drain(self) -> bool:
         """Let what is in flight end; tells whether all of it did, in the time there is."""
         self.ready = False
-        connections = sum(server.connections for server in self._servers)
         limit = self.config.drain.timeout
-        logs.get().info("proxy.draining", in_flight=connections, timeout_ms=round(limit * 1000))
+        logs.get().info(
+            "proxy.draining", in_flight=self.gateway.in_flight, timeout_ms=round(limit * 1000)
+        )
         await asyncio.sleep(self.config.drain.delay)
         self.gateway.draining = True
         for server in self._servers:

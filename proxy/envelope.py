@@ -61,6 +61,9 @@ def render(
         }
     body = json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=str)
     headers = [(b"Content-Type", media_type), (b"Proxy-Status", proxy_status(error))]
+    if isinstance(error, errors.AuthenticationError) and "status_code" not in error.details:
+        # RFC 9110 15.5.2; an upstream that says 401 brings its own.
+        headers.append((b"WWW-Authenticate", b"Bearer"))
     if error.retry_after is not None:
         headers.append((b"Retry-After", b"%d" % whole_seconds(error.retry_after)))
     if should_retry is not None:

@@ -7,10 +7,10 @@ Rule 2: nothing here knows a socket; a request is its method and four header fie
 
 import hmac
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from proxy import errors
 from proxy.errors import OctoLLMError
+from proxy.wire.browser import crosses_origins
 
 READS = frozenset({"GET", "HEAD"})
 
@@ -30,7 +30,9 @@ def refusal(ask: Ask, *, loopback: bool, token: str | None) -> OctoLLMError | No
     """Give the reason why *ask* may not be served, or None where it may."""
     if ask.method in READS:
         return None
-    if crosses_origins(ask, loopback=loopback):
+    if crosses_origins(
+        host=ask.host, origin=ask.origin, fetch_site=ask.fetch_site, loopback=loopback
+    ):
         return errors.AuthorizationError("a page of another origin may not change anything here")
     if loopback:
         return None
@@ -41,39 +43,11 @@ def refusal(ask: Ask, *, loopback: bool, token: str | None) -> OctoLLMError | No
     return None
 
 
-def crosses_origins(ask: Ask, *, loopback: bool) -> bool:
-    """Tell whether a browser sent this for a page that is not ours."""
-    if ask.fetch_site not in {None, "same-origin", "none"}:
-        return True
-    host = (ask.host or "").lower()
-    if ask.origin is not None and ask.origin.lower().partition("://")[2] != host:
-        return True
-    from_browser = ask.origin is not None or ask.fetch_site is not None
-    # A name that its owner points at 127.0.0.1 makes his page one of "our" origin (DNS rebinding).
-    return from_browser and loopback and not is_loopback(_hostname(host))
-
-
 def bears(authorization: str | None, token: str) -> bool:
     """Tell whether this is the token, in a time that does not depend on how much of it is."""
     scheme, _, given = (authorization or "").partition(" ")
     same = hmac.compare_digest(_bytes(given.strip()), _bytes(token))
     return same and scheme.lower() == "bearer"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches *host*; a name but localhost may be anything."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _hostname(authority: str) -> str:
-    if authority.startswith("["):
-        return authority[1:].partition("]")[0]
-    return authority.partition(":")[0]
 
 
 def _bytes(text: str) -> bytes:

@@ -14,6 +14,7 @@ from aiohttp import web
 from proxy import envelope, errors
 from proxy.admin import guard
 from proxy.config import schema
+from proxy.config.url import is_loopback
 from proxy.errors import OctoLLMError
 from proxy.observe import logs
 from proxy.observe.metrics import Metrics
@@ -45,7 +46,7 @@ class Admin:
         self._metrics = metrics
         self._ready = ready
         self._token = settings.token.get_secret_value() if settings.token else None
-        self._loopback = guard.is_loopback(settings.host)
+        self._loopback = is_loopback(settings.host)
         self._lines = 0
         self._runner: web.AppRunner | None = None
 
@@ -147,8 +148,6 @@ def _answer(request: web.Request, error: OctoLLMError, allow: str | None = None)
     response = web.Response(status=status, body=body)
     for name, value in headers:
         response.headers[name.decode()] = value.decode()
-    if isinstance(error, errors.AuthenticationError):
-        response.headers["WWW-Authenticate"] = "Bearer"
     if allow is not None:
         response.headers["Allow"] = allow
     return response

@@ -403,7 +403,7 @@ class Limits(Settings):
     )
     # Cookies and tracing make heads grow; 64 KiB is Envoy's order, past what any SDK sends.
     header_size: Annotated[Size, Field(ge=1024)] = Field(
-        64 << 10, description="The largest head, in bytes, of a request or an answer."
+        64 << 10, description="The largest head of a request, in bytes."
     )
     header_count: Count = Field(128, ge=16, description="The most header fields in one head.")
 

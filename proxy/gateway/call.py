@@ -44,6 +44,7 @@ class Call:
         "request",
         "request_id",
         "stopwatch",
+        "token_field",
         "told",
         "upstream",
         "upstream_seconds",
@@ -63,6 +64,8 @@ class Call:
         self.request_id = request_id
         self.stopwatch = stopwatch
         self.began = stopwatch()
+        self.token_field = b""
+        """The field that brought our own listener's token: for us, and nobody after us."""
         self.attempts = 0
         self.declined = False
         """The upstream asked for a longer wait than we give; the caller may have the patience."""

@@ -8,19 +8,10 @@ import hmac
 from collections.abc import Mapping
 
 from proxy import errors
-from proxy.wire.message import Headers
+from proxy.wire.browser import crosses_origins
 
 CALLERS_OWN = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
 """The fields by which a caller may bring a credential of its own."""
-
-_SAME_ORIGIN = frozenset((b"same-origin", b"none"))
-
-
-def replace(headers: Headers, name: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
-    """Remove every credential the caller brought, and add ours."""
-    kept = [pair for pair in headers if pair[0].lower() not in CALLERS_OWN]
-    kept.append((name, value))
-    return kept
 
 
 def without_key(target: str) -> str:
@@ -32,11 +23,11 @@ def without_key(target: str) -> str:
     return path + question_mark + kept if kept else path
 
 
-def require_token(fields: Mapping[bytes, bytes], token: str) -> None:
+def require_token(fields: Mapping[bytes, bytes], token: str) -> bytes:
     """Let only a caller pass who brings the listener's token where clients put an API key.
 
-    `Proxy-Authorization` serves where the upstream wants the caller's own key: it ends here.
-    Raises AuthenticationError.
+    Gives the name of the field that brought it, which must not travel on. `Proxy-Authorization`
+    serves where the upstream wants the caller's own key. Raises AuthenticationError.
     """
     wanted = token.encode()
     for name in (b"proxy-authorization", b"authorization", b"x-api-key", b"api-key"):
@@ -44,20 +35,23 @@ def require_token(fields: Mapping[bytes, bytes], token: str) -> None:
         if brought[:7].lower() == b"bearer ":
             brought = brought[7:].lstrip()
         if hmac.compare_digest(brought, wanted):
-            return
+            return name
     raise errors.AuthenticationError("this proxy asks for its listen.token")
 
 
-def refuse_other_origins(fields: Mapping[bytes, bytes]) -> None:
+def refuse_other_origins(fields: Mapping[bytes, bytes], *, loopback: bool) -> None:
     """Refuse what a browser says was begun by a page of another origin: it would use our key.
 
-    Raises AuthorizationError. (Fetch Metadata; Origin for browsers that have only that.)
+    Raises AuthorizationError.
     """
-    site = fields.get(b"sec-fetch-site")
-    origin = fields.get(b"origin")
-    if site is not None:
-        foreign = site not in _SAME_ORIGIN
-    else:
-        foreign = origin is not None and origin.partition(b"://")[2] != fields.get(b"host")
-    if foreign:
+    if crosses_origins(
+        host=_text(fields.get(b"host")),
+        origin=_text(fields.get(b"origin")),
+        fetch_site=_text(fields.get(b"sec-fetch-site")),
+        loopback=loopback,
+    ):
         raise errors.AuthorizationError("a page of another origin may not use this upstream")
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")

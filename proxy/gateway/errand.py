@@ -11,7 +11,7 @@ from proxy import errors
 from proxy.errors import OctoLLMError
 from proxy.gateway import answers, waits
 from proxy.gateway.call import Call
-from proxy.gateway.refusal import identity
+from proxy.gateway.refusal import as_it_was, identity
 from proxy.gateway.relay import is_event_stream, relay, relay_events
 from proxy.gateway.runtime import Surroundings
 from proxy.gateway.upstream import Plan, Upstream
@@ -42,14 +42,16 @@ class Errand:
     may_repeat: bool
     reply: Reply
 
-    async def run(self) -> None:
-        """Send the request until an answer has been relayed; raise the failure that stands."""
+    async def run(self) -> int:
+        """Send the request until an answer has been relayed; raise the failure that stands.
+
+        Gives the status of the answer.
+        """
         failure: OctoLLMError | None = None
         while True:
             try:
                 with self.upstream.breaker.admit() as permit:
-                    await self._attempt(permit)
-                    return
+                    return await self._attempt(permit)
             except errors.CircuitOpenError as circuit:
                 if failure is None:
                     raise
@@ -62,13 +64,13 @@ class Errand:
                 failure = error
                 await self._wait_to_repeat(failure)
 
-    async def _attempt(self, permit: Permit) -> None:
+    async def _attempt(self, permit: Permit) -> int:
         """Send the request once, and relay its answer if that is one to pass on."""
         call = self.call
         call.attempts += 1
         call.exchange = call.verbatim = None
         call.phase = "waiting"
-        outcome: catalogue.Outcome = "cancelled"
+        outcome: catalogue.Outcome | None = "cancelled"
         streams = False
         began = self.around.clock()
         try:
@@ -81,13 +83,22 @@ class Errand:
                 permit.answered()
                 call.metrics.first_byte(call.stopwatch() - call.began)
                 call.phase = "response"
-                headers = to_caller(exchange.headers) + identity(call)
-                streams = is_event_stream(fields.get(b"content-type", b""))
+                if exchange.status < 400:
+                    headers = to_caller(exchange.headers) + identity(call)
+                else:
+                    headers = as_it_was(call, exchange)
+                streams = call.request.method != "HEAD" and is_event_stream(fields)
                 if streams:
                     await relay_events(call, exchange, self.reply, headers, self.plan.timeouts)
                 else:
                     await relay(call, exchange, self.reply, headers, read)
             outcome = catalogue.outcome(exchange.status)
+            return exchange.status
+        except errors.CapacityExceededError:
+            outcome = None  # no connection was free: the upstream was not asked
+            call.attempts -= 1
+            self.upstream.limited.add()
+            raise
         except errors.TimeoutError as timeout:
             if timeout.condition is None and not streams and self._was_the_upstreams(began):
                 timeout.condition = "timeout"
@@ -97,7 +108,8 @@ class Errand:
             outcome = catalogue.outcome(error)
             raise
         finally:
-            self.upstream.metrics.attempt(outcome)
+            if outcome is not None:
+                self.upstream.metrics.attempt(outcome)
 
     def _was_the_upstreams(self, began: float) -> bool:
         """Tell whose fault a passed deadline is: the caller's, as long as it was still sending."""
@@ -136,11 +148,9 @@ class Errand:
 
     async def _read_error(self, exchange: Exchange) -> tuple[bytes, bool]:
         """Read an error's body as far as it is of use; say whether that is all of it."""
+        limits = exchange.limits
         patience = self.around.clock() + ERROR_BODY_SECONDS
-        deadline = exchange.limits.deadline
-        exchange.limits = replace(
-            exchange.limits, deadline=patience if deadline is None else min(patience, deadline)
-        )
+        exchange.limits = replace(limits, deadline=min(patience, limits.deadline or patience))
         began = self.call.stopwatch()
         body = bytearray()
         try:
@@ -153,6 +163,7 @@ class Errand:
             pass  # the status says enough
         finally:
             self.call.waited(began)
+            exchange.limits = limits
         return bytes(body), False
 
     async def _wait_to_repeat(self, failure: OctoLLMError) -> None:

@@ -35,18 +35,20 @@ class Gateway:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.draining = False
+        self.in_flight = 0
 
     async def handle(self, request: Request, reply: Reply, only: str | None = None) -> None:
         """Answer one request; *only* is the upstream that a listener of its own serves."""
         runtime = self.runtime  # a request ends under the config it began with
         call = _begin(request, runtime)
+        self.in_flight += 1
         try:
             self._stay_open()
             upstream, rest = _destination(call, runtime, only)
             in_flight = upstream.metrics.in_flight
             in_flight.inc()
             try:
-                await _serve(call, runtime, upstream, rest, reply)
+                status = await _serve(call, runtime, upstream, rest, reply)
             finally:
                 in_flight.dec()
         except OctoLLMError as error:
@@ -56,6 +58,10 @@ class Gateway:
             raise
         except Exception as crash:  # noqa: BLE001 -- the last rescue: an envelope or a cut, never silence
             refuse(call, _internal(crash), reply, runtime.around.metrics)
+        else:
+            call.completed(status)
+        finally:
+            self.in_flight -= 1
 
     def _stay_open(self) -> None:
         if self.draining:
@@ -91,29 +97,31 @@ def _destination(call: Call, runtime: Runtime, only: str | None) -> tuple[Upstre
         # A tunnel would make us an open proxy; an echoed request would show our key to its caller.
         raise errors.ValidationError(f"{request.method} is not served here", status=501)
     if runtime.token:
-        credentials.require_token(fields, runtime.token)
+        call.token_field = credentials.require_token(fields, runtime.token)
     if only is None:
         name, rest = routing.locate(request.target)
     else:
         name, rest = only, routing.to_origin_form(request.target)
     upstream = runtime.find(name, call)
     if upstream.settings.auth is not None:
-        credentials.refuse_other_origins(fields)
+        credentials.refuse_other_origins(fields, loopback=runtime.is_loopback(upstream, only))
         rest = credentials.without_key(rest)
     if b"via" in fields and headers.loops(request.headers, runtime.via):
         raise errors.NetworkError("this proxy was asked to call itself", status=508)
     return upstream, rest
 
 
-async def _serve(call: Call, runtime: Runtime, upstream: Upstream, rest: str, reply: Reply) -> None:
-    """Give a request its policies, and see it through."""
+async def _serve(call: Call, runtime: Runtime, upstream: Upstream, rest: str, reply: Reply) -> int:
+    """Give a request its policies, and see it through; gives the status of its answer."""
     request, fields = call.request, call.fields
     path = routing.path_of(rest)
     plan = upstream.plan(request.method, path)
     deadline = Deadline(request.received, plan.timeouts.total, _wish(fields))
     upstream.budget.deposit()
+    if request.body is not None:
+        request.body.idle = plan.timeouts.idle
     with _kept(request.body, upstream.settings.replay_limit, runtime.memory) as body:
-        await Errand(
+        return await Errand(
             call=call,
             around=runtime.around,
             upstream=upstream,
@@ -124,7 +132,7 @@ async def _serve(call: Call, runtime: Runtime, upstream: Upstream, rest: str, re
                 request.headers,
                 host=upstream.host,
                 via=runtime.via,
-                remove=upstream.removed,
+                remove=upstream.removed | {call.token_field},
                 set=upstream.fields_for(request),
             ),
             body=body,

@@ -8,8 +8,8 @@ from proxy.errors import OctoLLMError
 from proxy.gateway.answers import kept_headers
 from proxy.gateway.call import UNROUTED, Call
 from proxy.observe.metrics import Metrics
-from proxy.wire.headers import Pair, to_caller
-from proxy.wire.message import Reply
+from proxy.wire.headers import Pair, content_length, to_caller
+from proxy.wire.message import Exchange, Reply
 
 
 def identity(call: Call) -> list[Pair]:
@@ -31,18 +31,29 @@ def refuse(call: Call, error: OctoLLMError, reply: Reply, metrics: Metrics) -> N
         call.metrics.stream_abort(call.told)
         call.failed(call.exchange.status if call.exchange else 0, error, metrics)
     elif call.verbatim is not None and call.exchange is not None:
-        status = call.exchange.status
-        if call.declined:
-            headers = to_caller(call.exchange.headers)
-        else:
-            # A second value beside the upstream's own would be no word at all to the SDKs.
-            headers = to_caller(call.exchange.headers, remove=(b"x-should-retry",))
-            headers.append((b"X-Should-Retry", b"false"))
-        reply.send(status, headers + identity(call), call.verbatim)
-        call.completed(status)
+        _send_verbatim(call, call.exchange, call.verbatim, reply)
+        call.completed(call.exchange.status)
     else:
         _send_envelope(call, error, reply)
         call.failed(error.status, error, metrics)
+
+
+def as_it_was(call: Call, exchange: Exchange) -> list[Pair]:
+    """Give the head of an error that passes: the upstream's, and our word on asking again."""
+    if call.declined:
+        return to_caller(exchange.headers) + identity(call)
+    # A second value beside the upstream's own would be no word at all to the SDKs.
+    kept = to_caller(exchange.headers, remove=(b"x-should-retry",))
+    return [*kept, *identity(call), (b"X-Should-Retry", b"false")]
+
+
+def _send_verbatim(call: Call, exchange: Exchange, body: bytes, reply: Reply) -> None:
+    headers = as_it_was(call, exchange)
+    if call.request.method == "HEAD":
+        reply.start(exchange.status, headers, content_length(exchange.headers))
+        reply.finish()
+    else:
+        reply.send(exchange.status, headers, body)
 
 
 def _send_envelope(call: Call, error: OctoLLMError, reply: Reply) -> None:

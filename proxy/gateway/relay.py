@@ -4,6 +4,7 @@ Nothing here decides whether an answer is good; once it runs, the head goes out 
 is possible. Reads from the upstream raise its failures; a caller who leaves cancels us.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from proxy.config.schema import Timeouts
@@ -14,7 +15,8 @@ from proxy.wire.message import Exchange, Headers, Reply
 EVENT_STREAM = b"text/event-stream"
 
 
-def is_event_stream(content_type: bytes) -> bool:
+def is_event_stream(fields: Mapping[bytes, bytes]) -> bool:
+    content_type = fields.get(b"content-type", b"")
     return content_type.partition(b";")[0].strip().lower() == EVENT_STREAM
 
 

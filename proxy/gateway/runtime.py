@@ -10,6 +10,7 @@ from random import Random
 
 from proxy import errors
 from proxy.config import schema
+from proxy.config.url import is_loopback
 from proxy.gateway.call import UNROUTED, Call
 from proxy.gateway.upstream import Upstream
 from proxy.observe import logs
@@ -67,6 +68,11 @@ class Runtime:
             yield BreakerReading(
                 upstream.name, state, breaker.failure_ratio, until + to_wall if until else 0.0
             )
+
+    def is_loopback(self, upstream: Upstream, only: str | None) -> bool:
+        """Tell whether only this machine reaches the listener that a request came in by."""
+        own = upstream.settings.listen
+        return is_loopback(self.config.listen.host if only is None or own is None else own.host)
 
     def request_id(self) -> str:
         return f"{self.around.random.getrandbits(128):032x}"

@@ -86,6 +86,7 @@ class Upstream:
         )
         self.budget = RetryBudget(settings.budget, clock)
         self._rejecting = Rejecting(self.log, "breaker.rejecting", clock)
+        self.limited = Rejecting(self.log, "limits.rejecting", clock)
         self.origin = Origin(settings.kind, settings.provider, settings.auth is not None)
         self.host = settings.url.authority.encode()
         self.base_path = settings.url.path
@@ -132,6 +133,7 @@ class Upstream:
         event, level = _EVENT_OF[moved.to_state]
         facts: dict[str, object] = {"from_state": moved.from_state, "reason": moved.reason.value}
         if moved.to_state is State.OPEN:
+            facts["failure_ratio"] = round(self.breaker.failure_ratio, 3)
             facts["open_ms"] = round(moved.open_for * 1000)
         getattr(self.log, level)(event, **facts)
 

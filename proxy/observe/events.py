@@ -48,7 +48,6 @@ KEYS = {
     "error": "the error's message, scrubbed",
     "exception": "the trace of a fault of our own, credentials removed",
     "from_state": "the breaker's state before",
-    "failures": "failures in a row",
     "failure_ratio": "failures among the calls in the window",
     "open_ms": "how long the breaker stays open",
     "count": "how many this line stands for",

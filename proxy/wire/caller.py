@@ -12,7 +12,8 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from math import inf
+from typing import cast
 
 from proxy import errors
 from proxy.wire import framing
@@ -52,17 +53,18 @@ class CallerLimits:
 class RequestBody:
     """`message.Body` as it comes from a caller."""
 
-    __slots__ = ("_caller", "_payload", "length")
+    __slots__ = ("_caller", "_payload", "idle", "length")
 
     def __init__(self, caller: "Caller", payload: StreamReader, length: int | None) -> None:
         self._caller = caller
         self._payload = payload
         self.length = length
+        self.idle: float | None = caller.limits.idle
 
     async def read(self) -> bytes:
         """Wait for the next bytes; `b""` is the end."""
         while (data := self.read_nowait()) is None:
-            await self._caller.readable()
+            await self._caller.readable(self.idle)
         return data
 
     def read_nowait(self) -> bytes | None:
@@ -85,7 +87,6 @@ class Caller(asyncio.Protocol):
         "_handle",
         "_head_bytes",
         "_left",
-        "_limits",
         "_loop",
         "_parser",
         "_parting",
@@ -103,6 +104,7 @@ class Caller(asyncio.Protocol):
         "_writable",
         "congested",
         "fault",
+        "limits",
     )
 
     def __init__(
@@ -114,7 +116,7 @@ class Caller(asyncio.Protocol):
     ) -> None:
         self._handle = handle
         self._refuse = refuse
-        self._limits = limits
+        self.limits = limits
         self._roster = roster
         self._loop = asyncio.get_running_loop()
         self._parser = request_parser(self, self._loop, limits.header_size)
@@ -145,7 +147,7 @@ class Caller(asyncio.Protocol):
             sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._roster.callers.add(self)
-        self._alarm.set(self._loop.time() + self._limits.head_timeout)
+        self._alarm.set(self._loop.time() + self.limits.head_timeout)
         self._task = self._loop.create_task(self._serve())
 
     def data_received(self, data: bytes) -> None:
@@ -214,10 +216,10 @@ class Caller(asyncio.Protocol):
             return False
         return announced.length - payload.total_bytes <= _REMNANT
 
-    async def readable(self, patience: float | None = None) -> None:
+    async def readable(self, patience: float | None) -> None:
         """Wait for bytes of the body, its end, or a fault, which is 408 when none of them comes."""
         waiter = self._readable = self._loop.create_future()
-        self._alarm.set(self._loop.time() + (patience or self._limits.idle))
+        self._alarm.set(inf if patience is None else self._loop.time() + patience)
         try:
             await waiter
         finally:
@@ -229,14 +231,14 @@ class Caller(asyncio.Protocol):
     async def writable(self) -> None:
         """Wait for room to write; who makes none for `limits.idle` has left."""
         self._writable = self._loop.create_future()
-        self._alarm.set(self._loop.time() + self._limits.idle)
+        self._alarm.set(self._loop.time() + self.limits.idle)
         await self._writable
         self._writable = None
         self._alarm.clear()
 
     def close(self) -> None:
         """End the connection when all that was written is sent."""
-        self._alarm.set(self._loop.time() + self._limits.idle)
+        self._alarm.set(self._loop.time() + self.limits.idle)
         self._transport.close()
 
     def reset(self) -> None:
@@ -270,9 +272,9 @@ class Caller(asyncio.Protocol):
 
     def _wait_for_head(self, size: int) -> None:
         if not self._head_bytes:
-            self._alarm.set(self._loop.time() + self._limits.head_timeout)
+            self._alarm.set(self._loop.time() + self.limits.head_timeout)
         self._head_bytes += size
-        if self._head_bytes > self._limits.header_size:
+        if self._head_bytes > self.limits.header_size:
             self._malformed("the request's head is too large", 431)
 
     def _admit(self, head: RawRequestMessage, payload: StreamReader, size: int) -> None:
@@ -280,9 +282,9 @@ class Caller(asyncio.Protocol):
         self._head_bytes = 0
         self._payload = payload
         try:
-            announced = framing.of_request(head, self._limits.header_count)
-            if size > self._limits.header_size:
-                framing.bound(head, self._limits.header_size)
+            announced = framing.of_request(head, self.limits.header_count)
+            if size > self.limits.header_size:
+                framing.bound(head, self.limits.header_size)
         except errors.ValidationError as refusal:
             self._decline(refusal)
             return
@@ -320,15 +322,14 @@ class Caller(asyncio.Protocol):
                 self._report(error)
             if not reply.ended:
                 reply.abort()
-            if not (reply.keep and await self._discard()):
+            assert self._payload is not None
+            if not (reply.keep and (self._payload.at_eof() or await self._discard(self._payload))):
                 self._part()
                 return
             self._next()
 
-    async def _discard(self) -> bool:
+    async def _discard(self, payload: StreamReader) -> bool:
         """Take in what the handler did not read; tells whether the request came to its end."""
-        payload = self._payload
-        assert payload is not None
         payload.read_nowait()
         while not payload.is_eof():
             if self.fault is not None:
@@ -343,7 +344,7 @@ class Caller(asyncio.Protocol):
         if self._roster.draining:
             self._transport.close()
             return
-        self._alarm.set(self._loop.time() + self._limits.keepalive)
+        self._alarm.set(self._loop.time() + self.limits.keepalive)
         self._parser.message_consumed()
         ahead, self._ahead = self._ahead, b""
         self._feed(ahead)
@@ -406,9 +407,5 @@ class Caller(asyncio.Protocol):
             self._transport.abort()
 
     def _report(self, error: Exception) -> None:
-        context: dict[str, Any] = {
-            "message": "a request was not handled to its end",
-            "exception": error,
-            "task": self._task,
-        }
-        self._loop.call_exception_handler(context)
+        message = "a request was not handled to its end"
+        self._loop.call_exception_handler({"message": message, "exception": error})

@@ -43,7 +43,7 @@ async def connect(
         except BaseException:
             sock.close()
             raise
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise _unreached("the upstream's name could not be resolved") from error
     except ssl.SSLCertVerificationError as error:
         refusal = _unreached("the upstream's certificate verification failed")

@@ -1,6 +1,6 @@
 """The seam between HTTP as bytes (`wire/`) and what is decided about it (`gateway/`).
 
-Rule 1: the gateway sees HTTP through the five shapes in this file and through nothing else.
+Rule 1: the gateway sees HTTP through the shapes in this file and through nothing else.
 Rule 2: nothing here knows aiohttp, a socket or a policy, so the wire can be replaced or simulated.
 
 Header fields are pairs of bytes as they were on the wire: order, case and duplicates kept. Framing
@@ -34,6 +34,13 @@ class Body(Protocol):
         ...
 
 
+class Upload(Body, Protocol):
+    """A body as a caller sends it."""
+
+    idle: float | None
+    """Seconds that may pass between its bytes; to be set once it is known whom they are for."""
+
+
 @dataclass(slots=True)
 class Request:
     """A request as it arrived. *target* is untouched (origin-form; `*`; or what was sent)."""
@@ -42,7 +49,7 @@ class Request:
     target: str
     version: tuple[int, int]
     headers: Headers
-    body: Body | None
+    body: Upload | None
     """None where the request has no body at all: neither a length nor chunks were announced."""
     peer: str
     """The caller's IP address; empty on a Unix socket."""

@@ -99,7 +99,7 @@ class Pool:
         """Stand in line; None is leave to make a connection, counted already."""
         if len(self._waiting) >= self._pending:
             raise errors.CapacityExceededError(
-                "too many calls to this upstream wait for a connection", sent=False
+                "too many calls to this upstream wait for a connection", retry_after=1, sent=False
             )
         waiter: asyncio.Future[Origin | None] = self._loop.create_future()
         self._waiting.append(waiter)

@@ -220,6 +220,7 @@ async def test_client_errors_pass_untouched_where_rewriting_is_off():
         limited = await call(proxy.addresses[""], "/up/x")
 
     assert (missing.status, missing.json(), missing["etag"]) == (404, {"detail": "theirs"}, "kept")
+    assert missing["x-should-retry"] == "false"
     assert (limited.status, limited.json(), limited["x-octollm-attempts"]) == (
         429,
         {"detail": "wait"},

@@ -29,7 +29,7 @@ class Flow:
     def pause_reading(self) -> None:
         self.calls.append("pause")
 
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002 - its word
+    def resume_reading(self, resume_parser: bool = True) -> None:
         self.calls.append("resume")
 
 
