@@ -1,0 +1,62 @@
+"""One proxy process in front of one scripted upstream, for every test of an SDK in this folder."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clients.running import Served
+
+from proxy.testing.upstream import Upstream
+
+CONFIG = """
+version: 1
+listen: {{port: 0}}
+admin: {{port: 0}}
+log: {{format: json}}
+defaults:
+  retry: {{base_delay: 10ms, budget: {{min_per_second: 1000}}}}
+  breaker: {{mode: disabled}}
+upstreams:
+  openai: {{kind: llm, provider: openai, url: "{up}"}}
+  anthropic: {{kind: llm, provider: anthropic, url: "{up}"}}
+  untouched: {{kind: llm, url: "{up}", rewrite_client_errors: false}}
+  refusing: {{kind: llm, url: "{refusing}"}}
+  fragile: {{kind: llm, url: "{up}", breaker: {{mode: enforce, failure_threshold: 1}}}}
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _directly() -> Iterator[None]:
+    """The clients read these, and would look for our loopback addresses behind another proxy."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.upper(), raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def everyones() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+    assert upstream.faults == []
+
+
+@pytest.fixture
+def upstream(everyones: Upstream) -> Upstream:
+    """The scripted upstream, as if nobody had asked it anything."""
+    everyones.always(None)
+    everyones.seen.clear()
+    return everyones
+
+
+@pytest.fixture(scope="session")
+def served(everyones: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    config: Path = tmp_path_factory.mktemp("proxy") / "proxy.yaml"
+    with socket.socket() as refusing:
+        refusing.bind(("127.0.0.1", 0))  # ours, and never listening: whoever connects is refused
+        address = f"http://127.0.0.1:{refusing.getsockname()[1]}"
+        config.write_text(CONFIG.format(up=everyones.url, refusing=address))
+        with Served(config) as proxy:
+            yield proxy
