@@ -80,7 +80,9 @@ class Proxy:
         self.ready = False
         limit = self.config.drain.timeout
         logs.get().info(
-            "proxy.draining", in_flight=self.gateway.in_flight, timeout_ms=round(limit * 1000)
+            "proxy.draining",
+            in_flight=self.gateway.runtime.in_flight(),
+            timeout_ms=round(limit * 1000),
         )
         await asyncio.sleep(self.config.drain.delay)
         self.gateway.draining = True

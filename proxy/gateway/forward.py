@@ -35,22 +35,16 @@ class Gateway:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.draining = False
-        self.in_flight = 0
 
     async def handle(self, request: Request, reply: Reply, only: str | None = None) -> None:
         """Answer one request; *only* is the upstream that a listener of its own serves."""
         runtime = self.runtime  # a request ends under the config it began with
         call = _begin(request, runtime)
-        self.in_flight += 1
         try:
             self._stay_open()
             upstream, rest = _destination(call, runtime, only)
-            in_flight = upstream.metrics.in_flight
-            in_flight.inc()
-            try:
+            with upstream.metrics.in_flight:
                 status = await _serve(call, runtime, upstream, rest, reply)
-            finally:
-                in_flight.dec()
         except OctoLLMError as error:
             refuse(call, error, reply, runtime.around.metrics)
         except asyncio.CancelledError:
@@ -60,8 +54,6 @@ class Gateway:
             refuse(call, _internal(crash), reply, runtime.around.metrics)
         else:
             call.completed(status)
-        finally:
-            self.in_flight -= 1
 
     def _stay_open(self) -> None:
         if self.draining:
@@ -103,8 +95,10 @@ def _destination(call: Call, runtime: Runtime, only: str | None) -> tuple[Upstre
     else:
         name, rest = only, routing.to_origin_form(request.target)
     upstream = runtime.find(name, call)
-    if upstream.settings.auth is not None:
-        credentials.refuse_other_origins(fields, loopback=runtime.is_loopback(upstream, only))
+    if upstream.origin.our_credential:
+        if b"origin" in fields or b"sec-fetch-site" in fields:
+            loopback = runtime.is_loopback(upstream, only)
+            credentials.refuse_other_origins(fields, loopback=loopback)
         rest = credentials.without_key(rest)
     if b"via" in fields and headers.loops(request.headers, runtime.via):
         raise errors.NetworkError("this proxy was asked to call itself", status=508)
@@ -132,7 +126,9 @@ async def _serve(call: Call, runtime: Runtime, upstream: Upstream, rest: str, re
                 request.headers,
                 host=upstream.host,
                 via=runtime.via,
-                remove=upstream.removed | {call.token_field},
+                remove=upstream.removed | {call.token_field}
+                if call.token_field
+                else upstream.removed,
                 set=upstream.fields_for(request),
             ),
             body=body,

@@ -74,6 +74,9 @@ class Runtime:
         own = upstream.settings.listen
         return is_loopback(self.config.listen.host if only is None or own is None else own.host)
 
+    def in_flight(self) -> int:
+        return sum(upstream.metrics.in_flight.count for upstream in self.upstreams.values())
+
     def request_id(self) -> str:
         return f"{self.around.random.getrandbits(128):032x}"
 

@@ -41,11 +41,27 @@ class BreakerReading:
     open_until: float
 
 
+class InFlight:
+    """How many requests are being served: `with in_flight:` is one of them."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+
+
 class UpstreamMetrics:
     """The series of one upstream or pool; every method is cheap enough for every request."""
 
     def __init__(self, families: "_Families", name: str) -> None:
-        self.in_flight = families.in_flight.labels(name)
+        self.in_flight = InFlight()
+        families.in_flight.labels(name).set_function(lambda: self.in_flight.count)
         self._families = families
         self._name = name
         self._completed: dict[tuple[str, int, str], Counter] = {}

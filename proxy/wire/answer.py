@@ -85,7 +85,7 @@ class Answer:
         self._closed = True
         if self._upload is not None and not self._upload.done():
             self._upload.cancel()
-        if self._is_whole() and self._origin.settle(self._bodiless):
+        if self._is_whole() and self._origin.settle(self._bodiless, self._message.chunked):
             self._pool.give_back(self._origin)
         else:
             self._origin.abort()

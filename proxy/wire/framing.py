@@ -54,6 +54,8 @@ def of_request(head: RawRequestMessage, header_count: int) -> Announced:
     if head.method == "CONNECT":  # what follows it is not HTTP any more
         return Announced(False, None, False)
     if length is None:
+        if not head.chunked and "Transfer-Encoding" in fields:  # it is empty: RFC 9112 6.3, 4.
+            raise errors.ValidationError("the transfer coding is empty")
         return Announced(head.chunked, None, expects)
     return Announced(True, int(length), expects)
 

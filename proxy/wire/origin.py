@@ -161,7 +161,7 @@ class Origin(asyncio.Protocol):
             self._drained = self._loop.create_future()
             await self._drained
 
-    def settle(self, bodiless: bool) -> bool:
+    def settle(self, bodiless: bool, chunked: bool) -> bool:
         """End an exchange whose request and answer were whole; tells if another may follow."""
         self.alarm.clear()
         payload, parser = self.payload, self._parser
@@ -175,6 +175,9 @@ class Origin(asyncio.Protocol):
         # Asked for an end, a parser that has begun another message gives it: bytes were left over.
         elif self.heads or parser.feed_eof() is not None:
             return False
+        elif chunked:
+            # A parser puts the last trailer at the top of the next head: somebody else's answer.
+            self._parser = None
         self.busy = False
         self.used = True
         return self.open

@@ -30,6 +30,7 @@ __all__ = [
     "RequestParser",
     "ResponseParser",
     "StreamReader",
+    "is_clear",
     "request_parser",
     "response_parser",
 ]
@@ -76,6 +77,17 @@ def request_parser(flow: Flow, loop: asyncio.AbstractEventLoop, head_size: int) 
         auto_decompress=False,
         max_msg_queue_size=1,
     )
+
+
+def is_clear(parser: RequestParser) -> bool:
+    """Tell, after `message_consumed`, whether nothing of another message has come in.
+
+    Asked so, a parser has said all that it held: it is of no use afterwards.
+    """
+    try:
+        return not parser.feed_data(b"")[0] and parser.feed_eof() is None
+    except MALFORMED:
+        return False
 
 
 def response_parser(flow: Flow, loop: asyncio.AbstractEventLoop, head_size: int) -> ResponseParser:

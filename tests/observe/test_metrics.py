@@ -28,7 +28,7 @@ def busy() -> Metrics:
     metrics = Metrics()
     metrics.watch(lambda: [BreakerReading("openai", State.OPEN, 0.75, 1_800_000_000.5)])
     upstream = metrics.upstream("openai")
-    upstream.in_flight.inc()
+    upstream.in_flight.__enter__()
     upstream.completed("POST", 200, "", 1.5, 0.0002)
     upstream.completed("POST", 502, "LLM_API_ERROR", 2.5, 0.0002)
     upstream.attempt("success")
