@@ -99,6 +99,9 @@ OVERHEAD_SECONDS = (
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 
+# From a burst in one packet to a model that thinks.
+GAP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
 ERRORS = Metric(
     "counter",
     "octollm_errors_total",
@@ -205,6 +208,32 @@ CLIENT_DISCONNECTS = Metric(
     ("upstream", "phase"),
     "Callers who left before their answer was complete, by what they were doing.",
 )
+FIRST_EVENT = Metric(
+    "histogram",
+    "octollm_proxy_first_event_seconds",
+    ("upstream",),
+    "Time from a request's head to the first event of its stream.",
+    SECONDS,
+)
+EVENTS = Metric(
+    "counter",
+    "octollm_proxy_events_total",
+    ("upstream",),
+    "Server-sent events relayed.",
+)
+EVENT_GAP = Metric(
+    "histogram",
+    "octollm_proxy_event_gap_seconds",
+    ("upstream",),
+    "Time between the events of a stream, as they come.",
+    GAP_SECONDS,
+)
+STREAMS_UNVERIFIED = Metric(
+    "counter",
+    "octollm_proxy_streams_unverified_total",
+    ("upstream",),
+    "Streams to be verified that were longer than buffer_limit and went on live.",
+)
 CONFIG_RELOADS = Metric(
     "counter",
     "octollm_proxy_config_reloads_total",
@@ -223,6 +252,7 @@ PER_UPSTREAM = (
     *(REQUESTS, REQUEST_DURATION, FIRST_BYTE, OVERHEAD, IN_FLIGHT),
     *(ATTEMPTS, RETRIES, RETRY_SUPPRESSED, BREAKER_TRANSITIONS, BREAKER_REJECTIONS),
     *(STREAM_ABORTS, CLIENT_DISCONNECTS),
+    *(FIRST_EVENT, EVENTS, EVENT_GAP, STREAMS_UNVERIFIED),
 )
 ALL = (*PER_UPSTREAM, *BREAKER, ERRORS, ERROR_DURATION, CONFIG_RELOADS, BUILD_INFO)
 

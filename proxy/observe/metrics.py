@@ -1,18 +1,26 @@
 """Counting and timing; the door to prometheus-client.
 
-Rule 1: on the path of a request nothing is looked up by label: the children of an upstream are
-made with it and kept in its `UpstreamMetrics`.
-Rule 2: what can be read when Prometheus asks is read then (the breakers), not kept up to date.
+Rule 1: on the path of a request, to count is to add to a plain number. The library's own counters
+take a lock, and its histograms a walk over the buckets, for each of the six that a request moves.
+Rule 2: what Prometheus reads is made when it asks: from those numbers, and from the breakers.
 Names, labels and their closed sets are `catalogue`'s.
 """
 
 import platform
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
@@ -27,8 +35,8 @@ from proxy.observe.catalogue import (
 )
 from proxy.policy.transitions import Reason, State
 
-# The time a series was born doubles the lines of every counter, and nothing here asks for it.
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+Numbers = Counter[Any]
+"""Counts by the value of a label, or by a tuple of such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +64,71 @@ class InFlight:
         self.count -= 1
 
 
-class UpstreamMetrics:
-    """The series of one upstream or pool; every method is cheap enough for every request."""
+class Durations:
+    """How often something took how long: seconds by bucket, and their sum."""
 
-    def __init__(self, families: "_Families", name: str) -> None:
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, metric: Metric) -> None:
+        self._bounds = metric.buckets
+        self._counts = [0] * (len(metric.buckets) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def read(self) -> tuple[list[tuple[str, float]], float]:
+        """Give what Prometheus wants: how many took at most so long, and the sum."""
+        buckets, below = [], 0
+        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
+            below += count
+            le = prometheus_client.utils.floatToGoString(bound)  # type: ignore[no-untyped-call]
+            buckets.append((le, float(below)))
+        return buckets, self._sum
+
+
+class UpstreamMetrics:
+    """The numbers of one upstream or pool; every method is cheap enough for every request."""
+
+    def __init__(self) -> None:
         self.in_flight = InFlight()
-        families.in_flight.labels(name).set_function(lambda: self.in_flight.count)
-        self._families = families
-        self._name = name
-        self._completed: dict[tuple[str, int, str], Counter] = {}
-        self._duration = families.request_duration.labels(name)
-        self._overhead = families.overhead.labels(name)
-        self._first_byte = families.first_byte.labels(name)
-        self._rejections = families.breaker_rejections.labels(name)
-        self._attempts = {word: families.attempts.labels(name, word) for word in catalogue.OUTCOMES}
-        self._retries: dict[Outcome, Counter] = {
-            word: families.retries.labels(name, word) for word in catalogue.FAULTS
-        }
-        self._suppressed: dict[str, Counter] = {
-            word: families.retry_suppressed.labels(name, word) for word in catalogue.SUPPRESSIONS
-        }
-        self._aborts = {
-            word: families.stream_aborts.labels(name, word) for word in catalogue.ABORT_PHASES
-        }
-        self._disconnects = {
-            word: families.client_disconnects.labels(name, word) for word in catalogue.LEAVE_PHASES
-        }
-        for move in catalogue.TRANSITIONS:
-            families.breaker_transitions.labels(name, *move)
+        # What alerts watch is 0 from the start: `increase()` does not see a series that is born
+        # with the value 1.
+        self._requests: Numbers = Counter()
+        self._attempts: Numbers = Counter(dict.fromkeys(catalogue.OUTCOMES, 0))
+        self._retries: Numbers = Counter(dict.fromkeys(catalogue.FAULTS, 0))
+        self._suppressed: Numbers = Counter(dict.fromkeys(catalogue.SUPPRESSIONS, 0))
+        self._transitions: Numbers = Counter(dict.fromkeys(catalogue.TRANSITIONS, 0))
+        self._aborts: Numbers = Counter(dict.fromkeys(catalogue.ABORT_PHASES, 0))
+        self._disconnects: Numbers = Counter(dict.fromkeys(catalogue.LEAVE_PHASES, 0))
+        self._rejections = 0
+        self._events = 0
+        self._unverified = 0
+        self._duration = Durations(catalogue.REQUEST_DURATION)
+        self._overhead = Durations(catalogue.OVERHEAD)
+        self._first_byte = Durations(catalogue.FIRST_BYTE)
+        self._first_event = Durations(catalogue.FIRST_EVENT)
+        self._event_gap = Durations(catalogue.EVENT_GAP)
+
+    def read(self) -> Iterator[tuple[Metric, Numbers | Durations]]:
+        """Give every metric's numbers, by the values of its labels but for the upstream's."""
+        yield catalogue.REQUESTS, self._requests
+        yield catalogue.REQUEST_DURATION, self._duration
+        yield catalogue.FIRST_BYTE, self._first_byte
+        yield catalogue.OVERHEAD, self._overhead
+        yield catalogue.IN_FLIGHT, Counter({(): self.in_flight.count})
+        yield catalogue.ATTEMPTS, self._attempts
+        yield catalogue.RETRIES, self._retries
+        yield catalogue.RETRY_SUPPRESSED, self._suppressed
+        yield catalogue.BREAKER_TRANSITIONS, self._transitions
+        yield catalogue.BREAKER_REJECTIONS, Counter({(): self._rejections})
+        yield catalogue.STREAM_ABORTS, self._aborts
+        yield catalogue.CLIENT_DISCONNECTS, self._disconnects
+        yield catalogue.FIRST_EVENT, self._first_event
+        yield catalogue.EVENTS, Counter({(): self._events})
+        yield catalogue.EVENT_GAP, self._event_gap
+        yield catalogue.STREAMS_UNVERIFIED, Counter({(): self._unverified})
 
     def completed(
         self, method: str, status: int, code: str, duration: float, overhead: float
@@ -94,43 +139,52 @@ class UpstreamMetrics:
         """
         if method not in catalogue.METHODS:
             method = "other"
-        key = method, status, code
-        counter = self._completed.get(key)
-        if counter is None:
-            counter = self._families.requests.labels(self._name, method, str(status), code)
-            self._completed[key] = counter
-        counter.inc()
+        self._requests[method, status, code] += 1
         self._duration.observe(duration)
         self._overhead.observe(overhead)
 
     def attempt(self, outcome: Outcome) -> None:
         """Count an attempt that is over; `catalogue.outcome` finds the word."""
-        self._attempts[outcome].inc()
+        self._attempts[outcome] += 1
 
     def retry(self, reason: Outcome) -> None:
         """Count an attempt that is made again, for a reason that is one of `catalogue.FAULTS`."""
-        self._retries[reason].inc()
+        self._retries[reason] += 1
 
     def retry_suppressed(self, reason: str) -> None:
         """Count a retry not made; *reason* is the retry decision's word for what forbade it."""
-        self._suppressed[reason].inc()
+        self._suppressed[reason] += 1
 
     def rejected(self) -> None:
         """Count a call the open breaker kept back."""
-        self._rejections.inc()
+        self._rejections += 1
 
     def transition(self, from_state: State, to_state: State, reason: Reason) -> None:
         """Count a change of the breaker's state."""
-        self._families.breaker_transitions.labels(self._name, from_state, to_state, reason).inc()
+        self._transitions[from_state, to_state, reason] += 1
 
     def first_byte(self, seconds: float) -> None:
         self._first_byte.observe(seconds)
 
+    def first_event(self, count: int, seconds: float) -> None:
+        """Count the *count* events a stream began with, *seconds* after its request."""
+        self._events += count
+        self._first_event.observe(seconds)
+
+    def events(self, count: int, gap: float) -> None:
+        """Count *count* events that came together, *gap* seconds after those before."""
+        self._events += count
+        self._event_gap.observe(gap)
+
+    def unverified(self) -> None:
+        """Count a stream that was too long to be held back whole."""
+        self._unverified += 1
+
     def stream_abort(self, phase: AbortPhase) -> None:
-        self._aborts[phase].inc()
+        self._aborts[phase] += 1
 
     def client_disconnect(self, phase: LeavePhase) -> None:
-        self._disconnects[phase].inc()
+        self._disconnects[phase] += 1
 
 
 class Metrics:
@@ -140,51 +194,41 @@ class Metrics:
         self.registry = CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self.registry)
         prometheus_client.PlatformCollector(registry=self.registry)
-        self._families = _Families(self.registry)
-        self._breakers = _Breakers()
-        self.registry.register(self._breakers)
+        self._ask: Callable[[], Iterable[BreakerReading]] = tuple
+        self._readings: tuple[BreakerReading, ...] = ()
         self._upstreams: dict[str, UpstreamMetrics] = {}
-        self._errors = {
-            code: self._families.errors.labels(code, "proxy") for code in catalogue.CODES
-        }
-        self._error_durations: dict[str, Histogram] = {}
-        self._reloads = {
-            result: self._families.config_reloads.labels(result)
-            for result in catalogue.RELOAD_RESULTS
-        }
-        build = self._families.build_info.labels(__version__, platform.python_version())
-        build.set(1)
+        self._errors: Numbers = Counter({(code, "proxy"): 0 for code in catalogue.CODES})
+        self._error_durations: dict[str, Durations] = {}
+        self._reloads: Numbers = Counter(dict.fromkeys(catalogue.RELOAD_RESULTS, 0))
+        self.registry.register(_Exposition(self.families))
 
     def upstream(self, name: str) -> UpstreamMetrics:
-        """Give the series of an upstream or pool, the same ones each time."""
+        """Give the numbers of an upstream or pool, the same ones each time."""
         if name not in self._upstreams:
-            self._upstreams[name] = UpstreamMetrics(self._families, name)
+            self._upstreams[name] = UpstreamMetrics()
         return self._upstreams[name]
 
     def remove(self, name: str) -> None:
-        """Drop the series of an upstream that is no longer there.
+        """Drop the numbers of an upstream that is no longer there.
 
         Who still holds its UpstreamMetrics may go on using it; nobody will see.
         """
-        if self._upstreams.pop(name, None) is not None:
-            for family in self._families.per_upstream:
-                family.remove_by_labels({"upstream": name})
+        self._upstreams.pop(name, None)
 
     def error(self, code: str, seconds: float) -> None:
         """Count an envelope sent *seconds* after its request came."""
+        self._errors[code, "proxy"] += 1
         durations = self._error_durations.get(code)
         if durations is None:
-            durations = self._families.error_duration.labels(code)
-            self._error_durations[code] = durations
-        self._errors[code].inc()
+            durations = self._error_durations[code] = Durations(catalogue.ERROR_DURATION)
         durations.observe(seconds)
 
     def reloaded(self, result: ReloadResult) -> None:
-        self._reloads[result].inc()
+        self._reloads[result] += 1
 
     def watch(self, breakers: Callable[[], Iterable[BreakerReading]]) -> None:
         """Ask *breakers* for their gauges at each scrape."""
-        self._breakers.ask = breakers
+        self._ask = breakers
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Give the metrics and their content type: OpenMetrics where asked for, else text."""
@@ -193,7 +237,7 @@ class Metrics:
 
     def read_breakers(self) -> None:
         """Read the breakers for the next `expose`, in the thread that they live in."""
-        self._breakers.readings = tuple(self._breakers.ask())
+        self._readings = tuple(self._ask())
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """Do the part of `render` that takes long, in whichever thread."""
@@ -206,57 +250,56 @@ class Metrics:
             prometheus_client.CONTENT_TYPE_PLAIN_0_0_4,
         )
 
-
-class _Families:
-    """Each metric of the catalogue but the breakers' gauges, once, in one registry."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(metric: Metric) -> Counter:
-            return Counter(metric.name, metric.help, metric.labels, registry=registry)
-
-        def gauge(metric: Metric) -> Gauge:
-            return Gauge(metric.name, metric.help, metric.labels, registry=registry)
-
-        def histogram(metric: Metric) -> Histogram:
-            return Histogram(
-                metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=registry
-            )
-
-        self.requests = counter(catalogue.REQUESTS)
-        self.request_duration = histogram(catalogue.REQUEST_DURATION)
-        self.first_byte = histogram(catalogue.FIRST_BYTE)
-        self.overhead = histogram(catalogue.OVERHEAD)
-        self.in_flight = gauge(catalogue.IN_FLIGHT)
-        self.attempts = counter(catalogue.ATTEMPTS)
-        self.retries = counter(catalogue.RETRIES)
-        self.retry_suppressed = counter(catalogue.RETRY_SUPPRESSED)
-        self.breaker_transitions = counter(catalogue.BREAKER_TRANSITIONS)
-        self.breaker_rejections = counter(catalogue.BREAKER_REJECTIONS)
-        self.stream_aborts = counter(catalogue.STREAM_ABORTS)
-        self.client_disconnects = counter(catalogue.CLIENT_DISCONNECTS)
-        self.per_upstream = tuple(vars(self).values())
-
-        self.errors = counter(catalogue.ERRORS)
-        self.error_duration = histogram(catalogue.ERROR_DURATION)
-        self.config_reloads = counter(catalogue.CONFIG_RELOADS)
-        self.build_info = gauge(catalogue.BUILD_INFO)
+    def families(self) -> Iterator[Family]:
+        """Give every metric of the catalogue in the library's form, as it stands now."""
+        families = {metric: _family(metric) for metric in catalogue.ALL}
+        for name, upstream in list(self._upstreams.items()):
+            for metric, numbers in upstream.read():
+                _fill(families[metric], numbers, name)
+        _fill(families[catalogue.ERRORS], self._errors)
+        for code, durations in list(self._error_durations.items()):
+            _fill(families[catalogue.ERROR_DURATION], durations, code)
+        _fill(families[catalogue.CONFIG_RELOADS], self._reloads)
+        build = (__version__, platform.python_version())
+        _fill(families[catalogue.BUILD_INFO], Counter({build: 1}))
+        for reading in self._readings:
+            states = Counter({state: int(state == reading.state) for state in State})
+            _fill(families[catalogue.BREAKER_STATE], states, reading.upstream)
+            for metric, value in (
+                (catalogue.BREAKER_FAILURE_RATIO, reading.failure_ratio),
+                (catalogue.BREAKER_OPEN_UNTIL, reading.open_until),
+            ):
+                families[metric].add_sample(metric.name, {"upstream": reading.upstream}, value)
+        return iter(families.values())
 
 
-class _Breakers(Collector):
-    """The breakers' gauges, computed when somebody asks."""
+class _Exposition(Collector):
+    """What the library asks when it is asked."""
 
-    def __init__(self) -> None:
-        self.ask: Callable[[], Iterable[BreakerReading]] = tuple
-        self.readings: tuple[BreakerReading, ...] = ()
+    def __init__(self, families: Callable[[], Iterator[Family]]) -> None:
+        self._families = families
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        states, ratios, until = gauges = [
-            GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for metric in catalogue.BREAKER
-        ]
-        for reading in self.readings:
-            for state in State:
-                states.add_metric((reading.upstream, state), float(state == reading.state))
-            ratios.add_metric((reading.upstream,), reading.failure_ratio)
-            until.add_metric((reading.upstream,), reading.open_until)
-        return iter(gauges)
+    def collect(self) -> Iterator[Family]:
+        return self._families()
+
+
+_FAMILY: dict[str, Callable[..., Family]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+
+
+def _family(metric: Metric) -> Family:
+    return _FAMILY[metric.kind](metric.name, metric.help, labels=metric.labels)
+
+
+def _fill(family: Any, numbers: Numbers | Durations, *first: str) -> None:
+    """Put numbers into a family; *first* are the values of its first labels."""
+    if isinstance(numbers, Durations):
+        buckets, total = numbers.read()
+        family.add_metric(first, buckets, total)
+        return
+    for key, count in list(numbers.items()):
+        rest = key if isinstance(key, tuple) else (key,)
+        family.add_metric((*first, *map(str, rest)), count)

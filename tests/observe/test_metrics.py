@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import Counter, Histogram
 
 from proxy import errors
 from proxy.observe import catalogue
@@ -210,18 +211,17 @@ def test_the_words_of_the_retry_decision_are_the_ones_that_are_counted():
     assert words == set(catalogue.SUPPRESSIONS)
 
 
-def test_counting_a_request_is_cheaper_than_looking_its_series_up():
-    metrics = Metrics()
-    completed = metrics.upstream("openai").completed
-    families = metrics._families
+def test_counting_a_request_is_cheaper_than_the_librarys_own_counters():
+    completed = Metrics().upstream("openai").completed
+    counter = Counter("a", "a", registry=None)
+    duration, overhead = (Histogram(name, name, registry=None) for name in "bc")
 
-    def looked_up() -> None:
-        families.requests.labels("openai", "POST", "200", "").inc()
-        families.request_duration.labels("openai").observe(0.9)
-        families.overhead.labels("openai").observe(0.0001)
+    def theirs() -> None:
+        counter.inc()
+        duration.observe(0.9)
+        overhead.observe(0.0001)
 
-    def kept() -> None:
+    def ours() -> None:
         completed("POST", 200, "", 0.9, 0.0001)
 
-    # 2.2 µs against 6 when measured alone.
-    assert min(timeit.repeat(kept, number=1_000)) < min(timeit.repeat(looked_up, number=1_000))
+    assert min(timeit.repeat(ours, number=1_000)) < min(timeit.repeat(theirs, number=1_000))

@@ -1,0 +1,290 @@
+"""The command line as a shell and a supervisor see it: words, exit codes, signals."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from clients.running import Served
+from e2e.support import answer, call, connect, proxied, request
+
+import proxy
+from proxy import app
+from proxy.cli import main
+from proxy.testing import script
+from proxy.testing.upstream import Upstream
+
+EXAMPLE = Path(__file__).parents[1] / "config" / "proxy.yaml"
+MODULE = [sys.executable, "-m", "proxy"]
+COMMAND = [str(Path(sys.executable).with_name("octollm-proxy"))]
+
+GOOD = """
+version: 1
+listen: {port: 0}
+admin: {port: 0}
+log: {format: json}
+drain: {timeout: 30s}
+upstreams:
+  up: {url: "http://127.0.0.1:9"}
+"""
+BAD = """
+version: 1
+upstreams:
+  up: {kind: llmm, url: "${NOWHERE}"}
+  db: {url: "http://127.0.0.1:9", retyr: {}}
+"""
+
+
+class Running(Served):
+    """A proxy whose end is the test's to bring about, and to judge."""
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """Wait for its end, and give its exit code."""
+        code = self._process.wait(10)
+        self._reader.join()
+        return code
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.kill()  # nothing, where it has ended
+        self.ended()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+
+@pytest.fixture(autouse=True)
+def _only_the_examples_key(monkeypatch):
+    for name in ("OCTOLLM_LISTEN_HOST", "OCTOLLM_ADMIN_HOST", "ADMIN_TOKEN", "NOWHERE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "proxy.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def told(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_a_good_file_is_said_to_be_good(written):
+    path = written(GOOD)
+
+    done = told("check", path)
+
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{path}: good, 1 upstream\n", "")
+
+
+def test_every_problem_is_printed_at_once_with_its_place_and_what_was_meant(written):
+    path = written(BAD)
+
+    done = told("check", path)
+
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert [line.removeprefix(str(path)) for line in done.stderr.splitlines()] == [
+        ":4:8: upstreams.up.kind: 'llmm' is not one of llm, vectordb, http (did you mean llm?)",
+        ":4:20: upstreams.up.url: ${NOWHERE} is not set (set it, or write ${NOWHERE:-default})",
+        ":5:35: upstreams.db.retyr: is not a key here (did you mean retry?)",
+    ]
+
+
+def test_the_example_is_good_without_its_keys_only_where_that_was_asked_for(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+
+    strictly = told("check", EXAMPLE)
+    leniently = told("check", EXAMPLE, "--without-env")
+
+    assert strictly.exit_code == 1
+    assert "${OPENAI_API_KEY} is not set" in strictly.stderr
+    assert leniently.exit_code == 0
+    assert leniently.stdout == f"{EXAMPLE}: good, 3 upstreams\n"
+
+
+def test_check_warns_once_of_each_thing_that_is_not_built_yet():
+    warnings = told("check", EXAMPLE).stderr.splitlines()
+
+    assert all(line.startswith(f"warning: {EXAMPLE}:") for line in warnings)
+    assert [re.findall("openai.fallback|pools.chat", line) for line in warnings] == [
+        ["openai.fallback"],
+        ["pools.chat"],
+    ]
+
+
+@pytest.mark.parametrize("words", [("check", "none.yaml"), ("serve", "-c", "none.yaml")])
+def test_a_file_that_is_not_there_is_a_problem_like_any_other(words):
+    done = told(*words)
+
+    assert done.exit_code == 1
+    assert done.stderr == "none.yaml:1:1: cannot be read: No such file or directory\n"
+
+
+def test_serve_looks_where_its_help_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert told("serve").stderr.startswith("config/proxy.yaml:1:1: cannot be read")
+    assert "[default: config/proxy.yaml]" in " ".join(told("serve", "--help").stdout.split())
+
+
+def test_a_bad_file_is_not_served(written):
+    path = written(BAD)
+
+    served = told("serve", "-c", path)
+
+    assert served.exit_code == 1
+    assert served.stderr == told("check", path).stderr
+
+
+def test_the_help_names_each_command_and_each_command_has_its_own():
+    overview = told("--help")
+    commands = re.findall(r"^  (\w+)  ", overview.stdout.partition("Commands:")[2], re.MULTILINE)
+
+    assert {"serve", "demo", "check"} <= set(commands)
+    assert commands == sorted(main.commands)
+    for name in commands:
+        assert told(name, "--help").exit_code == 0
+        assert told(name, "-h").stdout.startswith(f"Usage: main {name}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("serv",),
+        ("serve", "--port", "1"),
+        ("serve", "x"),
+        ("check",),
+        ("demo", "--seconds", "0"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_told_from_a_wrong_file(words):
+    done = told(*words)
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Usage:")
+
+
+@pytest.mark.parametrize("command", [COMMAND, MODULE], ids=["octollm-proxy", "python -m proxy"])
+def test_the_command_and_the_module_are_the_same(command):
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"octollm-proxy, version {proxy.__version__}\n"
+
+
+@pytest.mark.real_time
+async def test_the_example_runs_and_is_ready(written):
+    text, ports = re.subn(r"\bport: \d+", "port: 0", EXAMPLE.read_text())
+    assert ports == 3
+
+    with Served(written(text)) as running:
+        ready = await call(running.admin, "/-/ready")
+        unknown = await call(running.addresses[0], "/nobody/v1")
+
+    assert (ready.status, ready.body) == (200, b"ready\n")
+    assert (unknown.status, unknown.code) == (404, "ROUTE_NOT_FOUND")
+    assert len(running.addresses) == 2  # the shared one, and qdrant's own
+    warnings = [event["problems"] for event in running.events if event["event"] == "config.warning"]
+    assert [re.findall("openai.fallback|pools.chat", *said) for said in warnings] == [
+        ["openai.fallback"],
+        ["pools.chat"],
+    ]
+    assert "sk-test" not in str(running.events)
+
+
+def test_the_demo_is_a_command_that_can_be_told_how_long():
+    done = told("demo", "--seconds", "0.2")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.startswith("octollm-proxy demo\n")
+
+
+@pytest.mark.parametrize("listener", ["listen", "admin"])
+def test_a_taken_address_is_named_in_one_sentence(written, listener):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        path = written(GOOD.replace(f"{listener}: {{port: 0}}", f"{listener}: {{port: {port}}}"))
+
+        done = told("serve", "-c", path)
+
+    assert done.exit_code == 1
+    sentence = done.stderr.splitlines()[-1]
+    assert re.match(rf"Error: [a-z].*127\.0\.0\.1\W+{port}\b.*: address already in use$", sentence)
+    assert '"proxy.started"' not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+async def test_a_call_in_flight_ends_well_before_the_proxy_does(written, number):
+    async with Upstream() as upstream:
+        upstream.always(script.ask(lambda seen: script.ok(bytes(seen.body))))
+        with Running(written(GOOD.replace("http://127.0.0.1:9", upstream.url))) as running:
+            reader, writer = await connect(running.addresses[0])
+            whole = request(running.addresses[0], "/up/x", "POST", b"half of it")
+            writer.write(whole[:-5])
+            await upstream.asked()
+
+            running.signal(number)
+            assert running.tells("proxy.draining")
+            ready = await call(running.admin, "/-/ready")
+            writer.write(whole[-5:])
+            echoed = await answer(reader)
+            writer.close()
+
+            assert running.ended() == 0
+    assert ready.status == 503
+    assert (echoed.status, echoed.body, echoed.whole) == (200, b"half of it", True)
+    draining = next(event for event in running.events if event["event"] == "proxy.draining")
+    assert (draining["in_flight"], draining["timeout_ms"]) == (1, 30_000)
+    assert running.events[-1]["event"] == "proxy.stopped"
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize(
+    ("patience", "signals"),
+    [("30s", [signal.SIGTERM, signal.SIGINT]), ("10ms", [signal.SIGTERM])],
+    ids=["a second signal", "drain.timeout over"],
+)
+async def test_calls_that_hang_are_cut_and_the_exit_code_says_so(written, patience, signals):
+    async with Upstream() as upstream:
+        upstream.always(script.hang())
+        text = GOOD.replace("http://127.0.0.1:9", upstream.url).replace("30s", patience)
+        with Running(written(text)) as running:
+            reader, writer = await connect(running.addresses[0])
+            writer.write(request(running.addresses[0], "/up/x"))
+            await upstream.asked()
+
+            for number in signals:
+                running.signal(number)
+                assert running.tells("proxy.draining")
+
+            assert running.ended() == app.EXIT_CUT_SHORT == 3
+            with pytest.raises(ConnectionResetError):  # nothing that could look like an answer
+                await reader.read()
+            writer.close()
+    assert running.events[-1]["event"] == "proxy.stopped"
+    assert [event for event in running.events if event["level"] == "critical"] == []
+
+
+@pytest.mark.real_time
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_a_listener_on_ipv6_is_told_as_a_url():
+    text = GOOD.replace("listen: {port: 0}", 'listen: {host: "::1", port: 0}')
+
+    async with proxied(text) as running:
+        assert re.fullmatch(r"http://\[::1\]:\d+", running.addresses[""])
