@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test check bench lock tools clean
+.PHONY: run test check bench fuzz lock tools clean
 
 run: $(READY)           ## the demo: a proxy, upstreams that misbehave, and a little traffic
 	$(BIN)/octollm-proxy demo
@@ -24,14 +24,30 @@ check: $(READY)         ## format, lint, types, floors: under two minutes
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_floors.py
 
-bench: $(READY)         ## the table of docs/performance.md, measured on this machine
+# Envoy, Caddy and what draws. HAProxy and nginx are Debian's; who is not installed is left out.
+$(VENV)/.bench: $(READY) requirements/bench.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+bench: $(VENV)/.bench   ## tables and chart of docs/performance.md, measured on this machine
+	@command -v wrk >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk >/dev/null; \
+	  else echo "wrk is missing (Debian: apt-get install wrk)"; exit 1; fi; }
 	$(BIN)/python benchmarks/overhead.py
+
+fuzz: $(READY)          ## look for bytes that break the wire: a minute for each side
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
+	$(BIN)/python tests/exactness/search.py caller -max_total_time=60 -max_len=1200
+	$(BIN)/python tests/exactness/search.py origin -max_total_time=60 -max_len=1200
 
 lock: $(READY)          ## resolve the dependencies anew, with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate -o requirements/runtime.txt pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --group dev -o requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

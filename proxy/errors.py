@@ -276,6 +276,9 @@ class NetworkError(SystemError):
     status = 502
     retryable = True
     blames_upstream = True
+    stale: bool = False
+    """The connection had been kept from an earlier call, and ended without a byte of an answer: as
+    good as certainly it was closed for being idle, which is nobody's failure."""
 
 
 class TimeoutError(SystemError):

@@ -11,11 +11,11 @@ FLOORS = [
     {"errors"},
     {"envelope", "config"},
     {"policy"},
-    {"wire"},
+    {"wire", "explain"},
     {"observe"},
-    {"gateway", "admin"},
+    {"gateway", "admin", "listeners", "watch"},
     {"app"},
-    {"demo"},
+    {"demo", "simulate"},
     {"cli"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -28,7 +28,7 @@ DOORS = {
     "orjson": {"observe/logs.py"},
     "prometheus_client": {"observe/metrics.py"},
     "pybreaker": {"policy/breaker.py"},
-    "pydantic": {"config/"},
+    "pydantic": {"config/", "simulate/scenario.py"},
     "structlog": {"observe/"},
     "tenacity": {"policy/retry.py"},
     "uvloop": {"app.py"},

@@ -122,7 +122,7 @@ def test_the_commands_work(world, command, tmp_path):
         command = command.replace("make", "make -n", 1)
     elif command.startswith("octollm-proxy serve"):
         return  # `world` runs it
-    elif command.startswith("octollm-proxy"):
+    elif command.startswith("octollm-proxy"):  # in a folder with the README's own file
         folder = tmp_path
         (folder / "proxy.yaml").write_text(blocks("yaml")[0])
     elif command.startswith("curl") and not shutil.which("curl"):

@@ -14,6 +14,7 @@ from aiohttp import web
 from proxy import envelope, errors
 from proxy.admin import guard
 from proxy.config import schema
+from proxy.config.problem import ConfigError
 from proxy.config.url import is_loopback
 from proxy.errors import OctoLLMError
 from proxy.observe import logs
@@ -27,6 +28,7 @@ octollm-proxy, admin listener
 /metrics     for Prometheus, as text or OpenMetrics
 /-/healthy   200 while the process lives
 /-/ready     200 while it takes calls, 503 while it starts or drains
+/-/reload    POST: take over the config file as it is now
 """
 
 # A line costs some 8 µs to render: from here on a scrape would hold up the calls for too long.
@@ -37,15 +39,24 @@ _UNHEARD.disabled = True
 
 
 class Admin:
-    """The admin pages. *ready* tells whether the data listeners take new calls."""
+    """The admin pages. *ready* tells whether the data listeners take new calls.
+
+    *reload* takes over the config file as it is now, or raises ConfigError; it gives the word for
+    what came of it. Without it there is nothing to reload.
+    """
 
     def __init__(
-        self, settings: schema.AdminListener, metrics: Metrics, ready: Callable[[], bool]
+        self,
+        settings: schema.AdminListener,
+        metrics: Metrics,
+        ready: Callable[[], bool],
+        reload: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._ready = ready
-        self._token = settings.token.get_secret_value() if settings.token else None
+        self._reload = reload
+        self.trust(settings.token)
         self._loopback = is_loopback(settings.host)
         self._lines = 0
         self._runner: web.AppRunner | None = None
@@ -60,9 +71,14 @@ class Admin:
                 web.get("/metrics", self._render_metrics),
                 web.get("/-/healthy", self._tell_healthy),
                 web.get("/-/ready", self._tell_ready),
+                web.post("/-/reload", self._take_over),
             ]
         )
         return application
+
+    def trust(self, token: schema.Secret | None) -> None:
+        """Ask for another token from now on."""
+        self._token = token.get_secret_value() if token else None
 
     async def start(self) -> tuple[str, int]:
         """Open the listener, and give the address it got. Raises OSError where it is taken."""
@@ -140,6 +156,17 @@ class Admin:
         if not self._ready():
             raise errors.CapacityExceededError("no new calls are taken: starting or draining")
         return web.Response(text="ready\n")
+
+    async def _take_over(self, _: web.Request) -> web.Response:
+        if self._reload is None:
+            raise errors.RouteNotFoundError("this proxy was not started from a file")
+        try:
+            result = await self._reload()
+        except ConfigError as rejected:
+            raise errors.ValidationErrors(
+                [{"field": found.path, "message": str(found)} for found in rejected.problems]
+            ) from None
+        return web.json_response({"result": result})
 
 
 def _answer(request: web.Request, error: OctoLLMError, allow: str | None = None) -> web.Response:

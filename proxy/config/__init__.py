@@ -7,9 +7,14 @@
     document     YAML to a tree that knows where each value stood
     environment  `${…}` in scalar values
     layers       built-in < defaults < upstream < route
+    origin       which layer and line a value came from
     crosscheck   what several keys mean together
+    tls          what a tls block means to OpenSSL
     providers    what is known of each provider's API
     problem      what is wrong, and where
+    forms        how each sort of value is written, for people and editors
+    reference    every key as a file has it, read off the schema
+    editor       JSON Schema of the file
 
 It knows nothing of what is done with the settings.
 """

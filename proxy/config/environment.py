@@ -5,7 +5,7 @@ a value.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from proxy.config.document import Block, Items, Mark, Node, Report
@@ -14,6 +14,7 @@ from proxy.config.fields import Plain, Unknown
 MAX_SECRET = 64 << 10
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_FILE = "file:/"
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.ASCII | re.DOTALL)
 
 
@@ -35,6 +36,20 @@ def replace(tree: Block, env: Mapping[str, str] | None, report: Report) -> Block
         mark = tree.marks[key]
         block.put(key, _replaced(value, mark, env, report), mark)
     return block
+
+
+def files(tree: Node) -> Iterator[str]:
+    """Name every file that a value of the tree refers to."""
+    if isinstance(tree, Block):
+        for value in tree.values():
+            yield from files(value)
+    elif isinstance(tree, Items):
+        for value in tree:
+            yield from files(value)
+    elif tree is not None:
+        for found in _REFERENCE.finditer(tree):
+            if (found[1] or "").startswith(_FILE):
+                yield found[1].removeprefix("file:")
 
 
 def _replaced(node: Node, mark: Mark, env: Mapping[str, str] | None, report: Report) -> Node:
@@ -60,7 +75,7 @@ def _value(found: re.Match[str], env: Mapping[str, str] | None) -> str:
     whole, inside = found[0], found[1]
     if whole == "$${":
         return "${"
-    if inside is not None and inside.startswith("file:/"):
+    if inside is not None and inside.startswith(_FILE):
         return _file(inside.removeprefix("file:"), there=env is not None)
     variable = _VARIABLE.fullmatch(inside or "")
     if variable is None:

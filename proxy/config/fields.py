@@ -177,12 +177,22 @@ def path(value: object) -> str:
 
 
 def host(value: object) -> str:
-    """Read an address to listen on."""
+    """Read an address to listen on; IPv6 may stand in brackets."""
     found = text(value)
     if found.startswith("[") and found.endswith("]"):
         found = found[1:-1]
     if not url.is_host(found):
         raise Unreadable("is not a host name or an IP address")
+    return found
+
+
+def place(value: object) -> str:
+    """Read an address to listen on, or `unix:/path`."""
+    found = text(value)
+    if not found.startswith("unix:"):
+        return host(found)
+    if not url.is_socket(found):
+        raise Unreadable("is not the path of a Unix socket (write unix:/run/name.sock)")
     return found
 
 

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 
 from pydantic import BaseModel
 
-from proxy.config.document import Block, Items, Mark, Report
+from proxy.config.document import Block, Items, Mark, Report, Steps
 from proxy.config.schema import Config, Policy, Route, Rules, Upstream
 from proxy.config.settings import ByKind, Settings, stranger
 
@@ -22,7 +22,7 @@ POLICY_KEYS = Policy.model_fields.keys()
 RULE_KEYS = POLICY_KEYS | {"breaker"}
 ROUTE_KEYS = POLICY_KEYS | {"match"}
 UPSTREAM_KEYS = RULE_KEYS | (Upstream.model_fields.keys() - Rules.model_fields.keys() - {"name"})
-FILE_KEYS = (Config.model_fields.keys() - {"warnings"}) | {"defaults"}
+FILE_KEYS = (Config.model_fields.keys() - {"warnings", "files"}) | {"defaults"}
 
 
 def effective(file: Block, report: Report) -> tuple[Block, Block]:
@@ -47,6 +47,13 @@ def effective(file: Block, report: Report) -> tuple[Block, Block]:
             built.put(name, own, upstreams.marks[name])
         config.put("upstreams", built, config.mark("upstreams"))
     return _without_nulls(config), _without_nulls(_rules(defaults, mark))
+
+
+def inside(steps: Steps) -> Steps:
+    """Give where the settings have what an upstream's or route's block has at *steps*."""
+    if steps[:2] == ("retry", "budget"):
+        return steps[1:]
+    return ("policy", *steps) if steps[0] in POLICY_KEYS else steps
 
 
 def overlay(below: Block, above: Block) -> Block:

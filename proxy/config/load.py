@@ -5,6 +5,7 @@ problem stands where its author can see it: at the key that is wrong, in the lay
 No problem quotes a value that could be a secret, nor what a `${…}` was replaced with.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,20 +62,24 @@ def parse(text: str, file: str, env: Mapping[str, str] | None) -> Config:
 
     written = document.read(text, file)
     tree, defaults = layers.effective(environment.replace(written, env, report), report)
-    _build(Rules, defaults, report)
-    config = _build(Config, tree, report)
-    for steps, fault in crosscheck.errors(config):
+    build(Rules, defaults, report)
+    config = build(Config, tree, report)
+    # Where the environment is another, so are the files.
+    files = crosscheck.files(config) if env is not None else ()
+    for steps, fault in (*crosscheck.errors(config), *files):
         if not isinstance(_at(tree, steps), Unknown):
             mark = document.locate(tree, steps)
             report(mark, _quoting(fault, mark))
+    named = sorted({*environment.files(written), *crosscheck.named_files(config)})
     if problems:
-        raise ConfigError(_in_order(problems))
+        raise ConfigError(_in_order(problems), named)
     for steps, fault in crosscheck.warnings(config):
         report(document.locate(tree, steps), str(fault))
-    return config.model_copy(update={"warnings": _in_order(problems)})
+    digests = {} if env is None else {name: _digest(name) for name in named}
+    return config.model_copy(update={"warnings": _in_order(problems), "files": digests})
 
 
-def _build(model: type[T], tree: Block, report: Report) -> T:
+def build(model: type[T], tree: Block, report: Report) -> T:
     """Build settings from a tree; what is wrong in it is told, and forgotten for another try.
 
     Ends, because each round forgets something, and what is unknown is not wrong.
@@ -84,7 +89,7 @@ def _build(model: type[T], tree: Block, report: Report) -> T:
     except ValidationError as error:
         for found in error.errors(include_url=False, include_input=False):
             _tell(found, tree, report)
-    return _build(model, tree, report)
+    return build(model, tree, report)
 
 
 def _tell(found: ErrorDetails, tree: Block, report: Report) -> None:
@@ -148,6 +153,15 @@ def _forget(tree: Node, steps: Steps, *, wholly: bool) -> None:
     else:
         assert isinstance(around, Items)
         around[int(step)] = Unknown("unknown")
+
+
+def _digest(name: str) -> str:
+    """Tell one content of a file from another. What is no file, such as a pipe, has but one."""
+    file = Path(name)
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    except OSError:
+        return ""
 
 
 def _in_order(problems: set[Problem]) -> tuple[Problem, ...]:

@@ -1,5 +1,6 @@
 """What is wrong in a config file, where, and what was meant."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -18,8 +19,12 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """A file cannot be used; *problems* are all that is wrong with it, in the file's order."""
+    """A file cannot be used; *problems* are all that is wrong with it, in the file's order.
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    *files* are those it names: to mend one of them may be all it needs.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...], files: Collection[str] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+        self.files = files

@@ -25,6 +25,7 @@ from proxy.config.settings import (
     Count,
     Credential,
     Duration,
+    File,
     Flag,
     HeaderName,
     HeaderValue,
@@ -33,6 +34,7 @@ from proxy.config.settings import (
     Limit,
     Method,
     Path,
+    Place,
     Port,
     Positive,
     Prefix,
@@ -194,11 +196,38 @@ class Breaker(Settings):
         return self
 
 
+class Stream(Settings):
+    """How event streams are sent on. A compressed stream is passed as it is."""
+
+    mode: Annotated[Literal["live", "verified"], words("live", "verified")] = Field(
+        "live",
+        description="live sends each event on as it comes. verified holds the stream back until it"
+        " is complete and every event well-formed, so that any fault in it can still be retried.",
+    )
+    hold_head: Flag = Field(
+        True,
+        description="The answer's head waits for the first event, so that an error there is retried"
+        " like the status it stands for.",
+    )
+    ping: Duration = Field(
+        0.0,
+        description="While verified holds a stream back, send a comment line this often, for the"
+        " timers of callers and balancers; 0 sends none. After the first one errors come as events,"
+        " and nothing is retried.",
+    )
+    buffer_limit: Size = Field(
+        8 << 20,
+        description="A stream that verified holds beyond this goes on live, and says so in"
+        " X-OctoLLM-Stream.",
+    )
+
+
 class Policy(Settings):
     """The effective policy of one route: built-in values, defaults, upstream and route merged."""
 
     timeouts: Timeouts = Field(Timeouts(), description="How long each phase of a call may take.")
     retry: Retry = Field(Retry(), description="When a failed call is tried again.")
+    stream: Stream = Field(Stream(), description="How event streams are sent on.")
     rewrite_client_errors: Rewriting = Field(
         True,
         description="Whether an upstream's 4xx becomes our envelope: true, false to pass it"
@@ -267,13 +296,55 @@ class Fallback(Settings):
     )
 
 
+class ListenerTls(Settings):
+    """How callers of a listener are spoken to in TLS, 1.2 or newer. Files are PEM."""
+
+    certificate: Annotated[File, StandIn("unknown")] = Field(
+        description="Our certificate, followed by those that lead from it to its authority.",
+        examples=["/etc/octollm/tls.crt"],
+    )
+    key: Annotated[File, StandIn("unknown")] = Field(
+        description="Its private key, without a passphrase.", examples=["/etc/octollm/tls.key"]
+    )
+    client_ca: File | None = Field(
+        None,
+        description="Authorities of the callers: who shows no certificate of theirs is turned"
+        " away in the handshake.",
+        examples=["/etc/octollm/clients.crt"],
+    )
+
+
+class UpstreamTls(Settings):
+    """What an upstream must show, and what we show it. Its certificate is always verified."""
+
+    ca: File | None = Field(
+        None,
+        description="The authorities its certificate may come from, in place of the system's.",
+        examples=["/etc/octollm/ca.crt"],
+    )
+    certificate: File | None = Field(
+        None, description="A certificate of our own, for an upstream that asks for one."
+    )
+    key: File | None = Field(None, description="Its private key, without a passphrase.")
+    server_name: Host | None = Field(
+        None,
+        description="The name its certificate must have, and that is sent as SNI; else the host of"
+        " url.",
+        examples=["api.openai.com"],
+    )
+
+
 class Listener(Settings):
     """An address we listen on."""
 
-    host: Host = Field("127.0.0.1", description="The address to listen on.")
-    port: Annotated[Port, StandIn("0")] = Field(
-        description="The port; 0 lets the system choose.", examples=[6334]
+    host: Place = Field(
+        "127.0.0.1",
+        description="The address to listen on, or unix:/path for a socket file (mode 0660), which"
+        " has no port.",
+        examples=["127.0.0.1", "unix:/run/octollm/proxy.sock"],
     )
+    port: Port = Field(0, description="The port; 0 lets the system choose.", examples=[6334])
+    tls: ListenerTls | None = Field(None, description="Speak TLS to callers.")
 
 
 class HeaderRules(Settings):
@@ -318,7 +389,10 @@ class Upstream(Rules):
     )
     url: Annotated[Address, StandIn("http://localhost")] = Field(
         description="Where it is; a path in it is put before the caller's.",
-        examples=["https://api.openai.com", "http://127.0.0.1:6333"],
+        examples=["https://api.openai.com", "http://127.0.0.1:6333", "unix:/run/qdrant.sock"],
+    )
+    tls: UpstreamTls | None = Field(
+        None, description="Beyond what https has by itself: authorities, our certificate, a name."
     )
     auth: Auth | None = Field(
         None, description="Our credential, put in place of whatever the caller sent."
@@ -359,14 +433,20 @@ class DataListener(Listener):
     token: Token = Field(
         None, description="What callers must present; needed beyond loopback where auth adds a key."
     )
+    reuse_port: Flag = Field(
+        False,
+        description="Let several processes listen on the data ports, the upstreams' own included;"
+        " the kernel spreads callers over them.",
+    )
     open: Flag = Field(
         False, description="Say that everyone who reaches it may use our keys, without a token."
     )
 
 
-class AdminListener(Listener):
+class AdminListener(Settings):
     """Where operators look and steer."""
 
+    host: Host = Field("127.0.0.1", description="The address to listen on.")
     port: Port = Field(8081, description="The port; 0 lets the system choose.")
     token: Token = Field(
         None,
@@ -423,3 +503,5 @@ class Config(Settings):
     )
     pools: dict[str, Pool] = Field({}, description="Several upstreams under one name.")
     warnings: tuple[Problem, ...] = ()
+    files: dict[str, str] = Field({}, repr=False)
+    # Secrets and certificates, each with a digest: a renewed certificate is a new config too.

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from proxy.config import fields, units
+from proxy.config import fields, forms, units
 from proxy.config.fields import Unknown, When, meant
 from proxy.config.providers import PROVIDERS
 from proxy.config.url import Url, url
@@ -66,34 +66,33 @@ def item(read: Callable[[object], Any]) -> Callable[[object], Any]:
     return lambda value: value if isinstance(value, Unknown) else read(value)
 
 
-Duration = Annotated[float, BeforeValidator(units.duration)]
-Positive = Annotated[float, BeforeValidator(units.duration), Field(gt=0)]
-Limit = Annotated[float | None, BeforeValidator(units.limit)]
-Size = Annotated[int, BeforeValidator(units.size), Field(ge=0)]
-Count = Annotated[int, BeforeValidator(units.whole)]
-Ratio = Annotated[float, BeforeValidator(units.number)]
-Flag = Annotated[bool, BeforeValidator(units.flag)]
-Text = Annotated[str, BeforeValidator(fields.text)]
-Host = Annotated[str, BeforeValidator(fields.host)]
+Duration = Annotated[float, BeforeValidator(units.duration), forms.DURATION]
+Positive = Annotated[float, BeforeValidator(units.duration), Field(gt=0), forms.DURATION]
+Limit = Annotated[float | None, BeforeValidator(units.limit), forms.LIMIT]
+Size = Annotated[int, BeforeValidator(units.size), Field(ge=0), forms.SIZE]
+Count = Annotated[int, BeforeValidator(units.whole), forms.COUNT]
+Ratio = Annotated[float, BeforeValidator(units.number), forms.NUMBER]
+Flag = Annotated[bool, BeforeValidator(units.flag), forms.FLAG]
+Text = Annotated[str, BeforeValidator(fields.text), forms.TEXT]
+Host = Annotated[str, BeforeValidator(fields.host), forms.HOST]
+Place = Annotated[str, BeforeValidator(fields.place), forms.PLACE]
 Port = Annotated[Count, Field(ge=0, le=65535)]
-Path = Annotated[str, BeforeValidator(fields.path)]
+File = Annotated[str, BeforeValidator(fields.text), Field(min_length=1), forms.FILE]
+Path = Annotated[str, BeforeValidator(fields.path), forms.PATH]
 Prefix = Annotated[Path, AfterValidator(lambda path: path.rstrip("/"))]
-Address = Annotated[Url, PlainValidator(url, json_schema_input_type=str)]
-HeaderName = Annotated[str, BeforeValidator(fields.header_name)]
-HeaderValue = Annotated[str, AfterValidator(fields.header_value)]
-Method = Annotated[str, BeforeValidator(item(fields.method))]
-Capability = Annotated[str, BeforeValidator(fields.capability)]
-AnyJson = Annotated[Any, PlainValidator(fields.json_value)]
-Retryable = Annotated[
-    Condition, PlainValidator(item(fields.retryable), json_schema_input_type=Condition)
-]
-Blaming = Annotated[
-    Condition, PlainValidator(item(fields.blaming), json_schema_input_type=Condition)
-]
-CallersFault = Annotated[When, PlainValidator(item(fields.when), json_schema_input_type=str)]
+Address = Annotated[Url, PlainValidator(url), forms.URL]
+HeaderName = Annotated[str, BeforeValidator(fields.header_name), forms.HEADER_NAME]
+HeaderValue = Annotated[str, AfterValidator(fields.header_value), forms.HEADER_VALUE]
+Method = Annotated[str, BeforeValidator(item(fields.method)), forms.METHOD]
+Capability = Annotated[str, BeforeValidator(fields.capability), forms.CAPABILITY]
+AnyJson = Annotated[Any, PlainValidator(fields.json_value), forms.ANY_JSON]
+Retryable = Annotated[Condition, PlainValidator(item(fields.retryable)), forms.RETRYABLE]
+Blaming = Annotated[Condition, PlainValidator(item(fields.blaming)), forms.BLAMING]
+CallersFault = Annotated[When, PlainValidator(item(fields.when)), forms.WHEN]
 Rewriting = Annotated[
     bool | frozenset[int],
-    PlainValidator(fields.rewriting, json_schema_input_type=bool | list[int]),
+    PlainValidator(fields.rewriting),
+    forms.REWRITING,
 ]
 
 
@@ -117,10 +116,10 @@ def _version(value: object) -> int:
     return 1
 
 
-Credential = Annotated[Secret, AfterValidator(_credential)]
+Credential = Annotated[Secret, AfterValidator(_credential), forms.SECRET]
 Token = Annotated[Credential | None, BeforeValidator(_optional_secret)]
-ProviderName = Annotated[str, BeforeValidator(_provider)]
-Version = Annotated[int, BeforeValidator(_version)]
+ProviderName = Annotated[str, BeforeValidator(_provider), forms.PROVIDER]
+Version = Annotated[int, BeforeValidator(_version), forms.VERSION]
 
 
 def words(*known: str) -> BeforeValidator:

@@ -84,6 +84,12 @@ class Call:
         self.metrics = metrics
         self.log = log
 
+    def tries(self) -> None:
+        """Note that another attempt begins."""
+        self.attempts += 1
+        self.exchange = self.verbatim = None
+        self.phase = "waiting"
+
     def waited(self, began: float) -> None:
         """Account for a wait, since *began*, that was the upstream's."""
         seconds = self.stopwatch() - began

@@ -9,9 +9,13 @@ from collections.abc import Mapping
 
 from proxy import errors
 from proxy.wire.browser import crosses_origins
+from proxy.wire.headers import Pair
+from proxy.wire.message import Headers
 
 CALLERS_OWN = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
 """The fields by which a caller may bring a credential of its own."""
+
+_SUBPROTOCOL_KEY = b"openai-insecure-api-key."
 
 
 def without_key(target: str) -> str:
@@ -21,6 +25,23 @@ def without_key(target: str) -> str:
         return target
     kept = "&".join(part for part in query.split("&") if part.partition("=")[0] != "key")
     return path + question_mark + kept if kept else path
+
+
+def without_subprotocol_key(headers: Headers) -> list[Pair]:
+    """Remove a key offered as a subprotocol of a WebSocket, and leave the other subprotocols.
+
+    It is OpenAI's way for browsers, which can set no header there.
+    """
+    kept: list[Pair] = []
+    for name, value in headers:
+        if name.lower() == b"sec-websocket-protocol" and _SUBPROTOCOL_KEY in value:
+            offers = [offer.strip() for offer in value.split(b",")]
+            left = b", ".join(it for it in offers if not it.startswith(_SUBPROTOCOL_KEY))
+            if left:
+                kept.append((name, left))
+        else:
+            kept.append((name, value))
+    return kept
 
 
 def require_token(fields: Mapping[bytes, bytes], token: str) -> bytes:

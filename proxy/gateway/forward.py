@@ -57,13 +57,22 @@ class Gateway:
 
     def _stay_open(self) -> None:
         if self.draining:
-            raise errors.CapacityExceededError("this proxy is shutting down", retry_after=1)
+            raise _shutting_down()
+
+    def end_streams(self) -> None:
+        """Let every open event stream fail, so that its caller is told in the stream's own way."""
+        for exchange in tuple(self.runtime.around.streams):
+            exchange.fail(_shutting_down())
 
     def malformed(self, error: OctoLLMError, reply: Reply) -> None:
         """Answer what could not be read as a request."""
         around = self.runtime.around
         nothing = Request("", "", (1, 1), (), None, "", around.clock())
         refuse(_begin(nothing, self.runtime), error, reply, around.metrics)
+
+
+def _shutting_down() -> errors.CapacityExceededError:
+    return errors.CapacityExceededError("this proxy is shutting down", retry_after=1)
 
 
 def _internal(crash: Exception) -> errors.InternalError:
@@ -117,24 +126,13 @@ async def _serve(call: Call, runtime: Runtime, upstream: Upstream, rest: str, re
     with _kept(request.body, upstream.settings.replay_limit, runtime.memory) as body:
         return await Errand(
             call=call,
-            around=runtime.around,
+            runtime=runtime,
             upstream=upstream,
             plan=plan,
             deadline=deadline,
+            path=path,
             target=routing.join(upstream.base_path, rest),
-            headers=headers.to_upstream(
-                request.headers,
-                host=upstream.host,
-                via=runtime.via,
-                remove=upstream.removed | {call.token_field}
-                if call.token_field
-                else upstream.removed,
-                set=upstream.fields_for(request),
-            ),
             body=body,
-            may_repeat=upstream.may_repeat(
-                request.method, path, b"idempotency-key" in fields, plan.unsafe_methods
-            ),
             reply=reply,
         ).run()
 

@@ -11,6 +11,8 @@ from proxy.observe.metrics import Metrics
 from proxy.wire.headers import Pair, content_length, to_caller
 from proxy.wire.message import Exchange, Reply
 
+_SHOULD_RETRY = frozenset((b"x-should-retry",))
+
 
 def identity(call: Call) -> list[Pair]:
     """Give the fields by which an answer says who gave it, and after how many attempts."""
@@ -43,7 +45,7 @@ def as_it_was(call: Call, exchange: Exchange) -> list[Pair]:
     if call.declined:
         return to_caller(exchange.headers) + identity(call)
     # A second value beside the upstream's own would be no word at all to the SDKs.
-    kept = to_caller(exchange.headers, remove=(b"x-should-retry",))
+    kept = to_caller(exchange.headers, remove=_SHOULD_RETRY)
     return [*kept, *identity(call), (b"X-Should-Retry", b"false")]
 
 

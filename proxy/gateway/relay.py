@@ -15,9 +15,9 @@ from proxy.wire.message import Exchange, Headers, Reply
 EVENT_STREAM = b"text/event-stream"
 
 
-def is_event_stream(fields: Mapping[bytes, bytes]) -> bool:
+def is_event_stream(status: int, fields: Mapping[bytes, bytes]) -> bool:
     content_type = fields.get(b"content-type", b"")
-    return content_type.partition(b";")[0].strip().lower() == EVENT_STREAM
+    return status < 300 and content_type.partition(b";")[0].strip().lower() == EVENT_STREAM
 
 
 async def relay(
@@ -49,25 +49,11 @@ async def relay(
     reply.finish()
 
 
-async def relay_events(
-    call: Call, exchange: Exchange, reply: Reply, headers: Headers, timeouts: Timeouts
-) -> None:
-    """Send an event stream on, each piece at once; its limits are those of streams."""
-    deadline = None
-    if timeouts.stream_total is not None:
-        deadline = call.request.received + timeouts.stream_total
+def as_a_stream(call: Call, exchange: Exchange, timeouts: Timeouts) -> None:
+    """Give a stream that cannot be looked into the limits of streams, as far as bytes show them."""
+    total = timeouts.stream_total
+    deadline = None if total is None else call.request.received + total
     exchange.limits = replace(exchange.limits, idle=timeouts.first_event, deadline=deadline)
-    reply.start(exchange.status, headers, exchange.length)
-    reply.flush()
-    while data := await _next(call, exchange):
-        if call.told == "head":
-            call.told = "events"
-            exchange.limits = replace(exchange.limits, idle=timeouts.idle)
-        reply.write(data)
-        reply.flush()
-        if reply.congested:
-            await _let_the_caller_read(call, reply)
-    reply.finish()
 
 
 async def _next(call: Call, exchange: Exchange) -> bytes:

@@ -5,11 +5,12 @@ Clocks and chance come in here and nowhere else: *clock* is the loop's, *wall* i
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from proxy import errors
-from proxy.config import schema
+from proxy.config import schema, tls
+from proxy.config.providers import PROVIDERS
 from proxy.config.url import is_loopback
 from proxy.gateway.call import UNROUTED, Call
 from proxy.gateway.upstream import Upstream
@@ -18,7 +19,7 @@ from proxy.observe.metrics import BreakerReading, Metrics, UpstreamMetrics
 from proxy.policy.breaker import State
 from proxy.wire.body import Memory
 from proxy.wire.headers import via
-from proxy.wire.message import Client
+from proxy.wire.message import Client, Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,32 +32,64 @@ class Surroundings:
     random: Random
     metrics: Metrics
     connect: Callable[[schema.Upstream], Client]
+    streams: set[Exchange] = field(default_factory=set)
+    """The event streams that are open, to be told of our end."""
 
 
 class Runtime:
-    """Every upstream of one config, found by name."""
+    """Every upstream of one config, found by name.
 
-    def __init__(self, config: schema.Config, around: Surroundings) -> None:
+    It is built beside a *previous* one, which serves on untouched, and keeps of it what the new
+    config leaves as it was. Raises OSError where a certificate cannot be used.
+    """
+
+    def __init__(
+        self, config: schema.Config, around: Surroundings, previous: "Runtime | None" = None
+    ) -> None:
         self.config = config
         self.around = around
-        self.memory = Memory(config.limits.replay_memory)
-        self.via = via(f"{around.random.getrandbits(32):08x}")
+        # What can fail comes first: nobody shall see anything of a runtime that is not to be.
+        clients = {
+            name: _kept_client(settings, config, previous) or around.connect(settings)
+            for name, settings in config.upstreams.items()
+        }
+        limit = config.limits.replay_memory
+        same = previous is not None and previous.config.limits.replay_memory == limit
+        self.memory: Memory = previous.memory if previous and same else Memory(limit)
+        self.via: bytes = previous.via if previous else via(f"{around.random.getrandbits(32):08x}")
         self.token = config.listen.token.get_secret_value() if config.listen.token else ""
         self.log = logs.get(upstream=UNROUTED)
         self.unrouted = around.metrics.upstream(UNROUTED)
-        self.upstreams = {
+        self.upstreams: dict[str, Upstream] = {
             name: Upstream(
                 settings,
-                around.connect(settings),
+                clients[name],
                 around.metrics.upstream(name),
                 around.clock,
                 around.random,
+                previous=previous.upstreams.get(name) if previous else None,
             )
             for name, settings in config.upstreams.items()
         }
         self.pools: dict[str, UpstreamMetrics] = {
             name: around.metrics.upstream(name) for name in config.pools
         }
+        if previous is None:
+            self.take_over()
+
+    def take_over(self) -> None:
+        """Let the breakers follow this config; to be done with the swap, in one step."""
+        for upstream in self.upstreams.values():
+            upstream.take_over()
+
+    def let_go(self, successor: "Runtime") -> None:
+        """Give up what *successor* has not kept; calls in flight end with what they began with."""
+        kept = {upstream.client for upstream in successor.upstreams.values()}
+        for upstream in self.upstreams.values():
+            if upstream.client not in kept:
+                upstream.client.retire()
+        for name in {*self.upstreams, *self.pools} - {*successor.upstreams, *successor.pools}:
+            self.around.metrics.remove(name)
 
     def breakers(self) -> Iterator[BreakerReading]:
         """Read every breaker, its time turned from the loop's clock into the wall's."""
@@ -78,7 +111,7 @@ class Runtime:
         return sum(upstream.metrics.in_flight.count for upstream in self.upstreams.values())
 
     def request_id(self) -> str:
-        return f"{self.around.random.getrandbits(128):032x}"
+        return self.around.random.randbytes(16).hex()
 
     def find(self, name: str, call: Call) -> Upstream:
         """Give the upstream of this name, and note in *call* whom it concerns.
@@ -99,3 +132,21 @@ class Runtime:
     async def close(self) -> None:
         for upstream in self.upstreams.values():
             await upstream.client.close()
+
+
+def _kept_client(
+    settings: schema.Upstream, config: schema.Config, previous: Runtime | None
+) -> Client | None:
+    """Give the connections there are already, where they would be made in the same way again."""
+    upstream = previous.upstreams.get(settings.name) if previous else None
+    if previous is None or upstream is None:
+        return None
+    now, before = _way(settings, config), _way(upstream.settings, previous.config)
+    return upstream.client if now == before else None
+
+
+def _way(settings: schema.Upstream, config: schema.Config) -> tuple[object, ...]:
+    """Give all that decides how a connection to an upstream is made, and how long it is kept."""
+    files = [config.files.get(name) for name in tls.files(settings.tls)]
+    keepalive = PROVIDERS[settings.provider].keepalive
+    return settings.url, settings.tls, files, settings.egress, settings.limits, keepalive

@@ -9,7 +9,9 @@ from random import Random
 
 from proxy.config import schema
 from proxy.config.providers import PROVIDERS
+from proxy.gateway import credentials
 from proxy.gateway.answers import Origin
+from proxy.gateway.call import Call
 from proxy.gateway.credentials import CALLERS_OWN
 from proxy.observe import logs
 from proxy.observe.metrics import UpstreamMetrics
@@ -17,7 +19,7 @@ from proxy.observe.rejecting import Rejecting
 from proxy.policy.breaker import Breaker, State, Transition
 from proxy.policy.budget import RetryBudget
 from proxy.policy.retry import RetryPolicy
-from proxy.wire.headers import Pair
+from proxy.wire.headers import Pair, to_upstream
 from proxy.wire.message import Client, Request
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
@@ -41,6 +43,7 @@ class Plan:
 
     match: schema.RouteMatch
     timeouts: schema.Timeouts
+    stream: schema.Stream
     retry: RetryPolicy
     retry_on: frozenset[str | int]
     unsafe_methods: str
@@ -51,6 +54,7 @@ class Plan:
         return cls(
             match,
             policy.timeouts,
+            policy.stream,
             RetryPolicy(policy.retry, random),
             policy.retry.retry_on,
             policy.retry.unsafe_methods,
@@ -66,7 +70,11 @@ class Plan:
 
 
 class Upstream:
-    """A named place to send requests to."""
+    """A named place to send requests to.
+
+    What a *previous* one of the name has learned lives on in this one as far as it is still true:
+    of its breaker while the url is the same, of its budget while that is.
+    """
 
     def __init__(
         self,
@@ -75,26 +83,38 @@ class Upstream:
         metrics: UpstreamMetrics,
         clock: Callable[[], float],
         random: Random,
+        *,
+        previous: "Upstream | None" = None,
     ) -> None:
         self.name = settings.name
         self.settings = settings
         self.client = client
         self.metrics = metrics
         self.log = logs.get(upstream=settings.name)
-        self.breaker = Breaker(
-            settings.name, settings.breaker, clock, self._tell, self._count_rejection
+        self.breaker: Breaker = (
+            previous.breaker
+            if previous is not None and previous.settings.url == settings.url
+            else Breaker(settings.name, settings.breaker, clock)
         )
-        self.budget = RetryBudget(settings.budget, clock)
+        self.budget: RetryBudget = (
+            previous.budget
+            if previous is not None and previous.settings.budget == settings.budget
+            else RetryBudget(settings.budget, clock)
+        )
         self._rejecting = Rejecting(self.log, "breaker.rejecting", clock)
         self.limited = Rejecting(self.log, "limits.rejecting", clock)
         self.origin = Origin(settings.kind, settings.provider, settings.auth is not None)
-        self.host = settings.url.authority.encode()
+        self._host = settings.url.authority.encode()
         self.base_path = settings.url.path
-        self.removed = _removed(settings)
+        self._removed = _removed(settings)
         self._added = _added(settings)
         self._reads = PROVIDERS[settings.provider].reads
         self._routes = [Plan.of(route.policy, route.match, random) for route in settings.routes]
         self._otherwise = Plan.of(settings.policy, schema.RouteMatch(), random)
+
+    def take_over(self) -> None:
+        """Be who the breaker follows and tells; until then that is the previous one."""
+        self.breaker.adopt(self.settings.breaker, self._tell, self._count_rejection)
 
     def plan(self, method: str, path: str) -> Plan:
         """Give what holds for this request: the first route that matches, else the upstream's."""
@@ -103,15 +123,29 @@ class Upstream:
                 return plan
         return self._otherwise
 
-    def fields_for(self, request: Request) -> Iterable[Pair]:
+    def head(self, call: Call, via: bytes) -> list[Pair]:
+        """Give the header fields of *call* as they go to this upstream."""
+        request, removed = call.request, self._removed
+        headers = request.headers
+        if request.upgrade and self.origin.our_credential:
+            headers = credentials.without_subprotocol_key(headers)
+        if call.token_field:
+            removed |= {call.token_field}
+        return to_upstream(
+            headers, host=self._host, via=via, remove=removed, set=self._fields_for(request)
+        )
+
+    def _fields_for(self, request: Request) -> Iterable[Pair]:
         """Give the fields that a request to this upstream gets from us."""
         if not self.settings.forward.client:
             return self._added
         host = next((value for name, value in request.headers if name.lower() == b"host"), b"")
+        # Who calls over a Unix socket has no address.
+        peer = ((b"X-Forwarded-For", request.peer.encode()),) if request.peer else ()
         return (
-            (b"X-Forwarded-For", request.peer.encode()),
+            *peer,
             (b"X-Forwarded-Host", host),
-            (b"X-Forwarded-Proto", b"http"),
+            (b"X-Forwarded-Proto", b"https" if request.secure else b"http"),
             *self._added,
         )
 

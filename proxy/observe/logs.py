@@ -133,6 +133,7 @@ class _Foreign(logging.Handler):
 _pipeline = _Pipeline(_SILENT, _json, _write)
 _foreign = _Foreign()
 _sink: Sink | None = None
+_stream: BinaryIO | None = None
 
 
 def configure(level: Level, format: Format, stream: BinaryIO) -> None:
@@ -141,11 +142,10 @@ def configure(level: Level, format: Format, stream: BinaryIO) -> None:
     Called again, it changes level, form and stream; a logger given out before keeps level and form.
     *auto* is for people on a terminal, JSON otherwise; NO_COLOR is heeded (no-color.org).
     """
-    global _pipeline, _sink  # noqa: PLW0603 -- a process has one log, as it has one stderr
+    global _pipeline, _sink, _stream  # noqa: PLW0603 -- a process has one log, as it has one stderr
     close()
-    terminal = stream.isatty()
-    readable = format == "console" or (format == "auto" and terminal)
-    render = _console(terminal and not os.environ.get("NO_COLOR")) if readable else _json
+    render = _renderer(format, stream)
+    _stream = stream
     # Unbuffered where there is a choice: a thread stuck in a buffer's lock would make the
     # interpreter abort when it flushes the standard streams at its end.
     _sink = Sink(getattr(stream, "raw", stream), _confession(render))
@@ -155,9 +155,20 @@ def configure(level: Level, format: Format, stream: BinaryIO) -> None:
     atexit.register(close)
 
 
+def change(level: Level, format: Format) -> None:
+    """Go on at another level and in another form, to where lines go already, if anywhere.
+
+    No line is lost and nobody waits; loggers given out before keep theirs, as with `configure`.
+    """
+    global _pipeline  # noqa: PLW0603
+    if _stream is not None:
+        _pipeline = _Pipeline(LEVELS[level], _renderer(format, _stream), _write)
+        logging.root.setLevel(LEVELS[level])
+
+
 def close() -> None:
     """Write what is waiting, and fall silent."""
-    global _pipeline, _sink  # noqa: PLW0603
+    global _pipeline, _sink, _stream  # noqa: PLW0603
     if _sink is None:
         return
     atexit.unregister(close)
@@ -165,7 +176,7 @@ def close() -> None:
     logging.root.setLevel(logging.WARNING)
     _pipeline = _Pipeline(_SILENT, _json, _write)
     _sink.close()
-    _sink = None
+    _sink = _stream = None
 
 
 def get(**values: Any) -> Log:
@@ -176,6 +187,12 @@ def get(**values: Any) -> Log:
 def enabled(level: str) -> bool:
     """Tell whether lines of *level* are written; gather nothing for a line that is not."""
     return LEVELS[level] >= _pipeline.threshold
+
+
+def _renderer(format: Format, stream: BinaryIO) -> Processor:
+    terminal = stream.isatty()
+    readable = format == "console" or (format == "auto" and terminal)
+    return _console(terminal and not os.environ.get("NO_COLOR")) if readable else _json
 
 
 def _confession(render: Processor) -> Callable[[int], bytes]:

@@ -4,6 +4,7 @@ Rule 1: everything here is synchronous; clock and randomness are parameters, not
 Rule 2: nothing here knows HTTP, a socket or an event loop.
 
     breaker      stop calling what is down; its states are a table in `transitions`
+    outcome      what the end of a call tells about the upstream
     retry        is this failure worth another attempt, and when
     budget       retries are a share of requests, or they become the outage
     deadline     one point in time for the whole request, and whose fault its passing is

@@ -3,7 +3,7 @@
 Rule 1: every change of state happens in `_move`, and only because `transitions.TABLE` says so.
 Rule 2: nothing waits and no timer runs. An open circuit whose time has passed is moved by the next
 call that wants to go.
-Rule 3: nothing here knows HTTP; a call is told apart by the error it ends with.
+Rule 3: nothing here knows HTTP; what the end of a call tells is `outcome`'s to say.
 
 Each permit has a number. A move makes all numbers given so far belong to the past: what they still
 report is counted as stale and moves nothing. So no straggler can open, close or prolong anything.
@@ -24,6 +24,7 @@ import pybreaker
 
 from proxy import errors
 from proxy.config import schema
+from proxy.policy.outcome import outcome
 from proxy.policy.transitions import TABLE, Event, Reason, State, Transition
 from proxy.policy.window import Window
 
@@ -39,26 +40,6 @@ _ENTER: dict[State, Callable[[pybreaker.CircuitBreaker], object]] = {
     State.OPEN: pybreaker.CircuitBreaker.open,
     State.HALF_OPEN: pybreaker.CircuitBreaker.half_open,
 }
-_TOO_MANY_REQUESTS = 429
-
-
-def outcome(error: BaseException | None, failure_on: frozenset[str | int]) -> Event:
-    """Say what the end of a call tells about the upstream: SUCCESS, FAILURE, or NEUTRAL, nothing.
-
-    Any answer that is not in *failure_on* shows that the upstream is alive, its 4xx included. A 429
-    tells about a key. Everything that is not an error of ours (a caller who left is a
-    CancelledError) tells about something else.
-    """
-    if error is None:
-        return Event.SUCCESS
-    if not isinstance(error, errors.OctoLLMError):
-        return Event.NEUTRAL
-    condition = error.condition
-    if condition is None or condition == _TOO_MANY_REQUESTS:
-        return Event.NEUTRAL
-    if condition in failure_on:
-        return Event.FAILURE if error.blames_upstream else Event.NEUTRAL
-    return Event.SUCCESS if isinstance(condition, int) else Event.NEUTRAL
 
 
 class Permit:
@@ -155,6 +136,10 @@ class _Counts(pybreaker.CircuitBreakerStorage):
 
     def __init__(self, window: float) -> None:
         super().__init__("window")
+        self.begin(window)
+
+    def begin(self, window: float) -> None:
+        """Look back over *window* seconds, of which nothing is known yet."""
         self.calls = Window(window)
         self.failures = Window(window)
 
@@ -210,12 +195,35 @@ class Breaker:
         self._issued = 0
         self._first = 1
         """The number with which the present generation began."""
-        self._last_failure = 0
-        """The newest number given out when the last failure became known."""
+        self._row_began = 0
+        """The newest number given out when the first of the failures in a row became known."""
         self._leases: dict[int, float] = {}
         self._until = 0.0
         self._break = settings.timeout
         self._held_closed = False
+
+    def adopt(
+        self,
+        settings: schema.Breaker,
+        on_transition: Callable[[Transition], None],
+        on_rejection: Callable[[], None],
+    ) -> None:
+        """Go on under other settings, with all that is known so far; tell others from now on.
+
+        What was counted is held against the new thresholds from the next failure on. A new window
+        length begins with an empty window, as counts cut for the old one say nothing of it.
+        """
+        if settings.window != self.settings.window:
+            self._counts.begin(settings.window)
+        if settings.mode != self.settings.mode:
+            self.mode = settings.mode
+        closed = self._state is State.CLOSED
+        self._break = settings.timeout if closed else min(self._break, settings.max_timeout)
+        self._circuit.fail_max = settings.failure_threshold
+        self._circuit.success_threshold = settings.success_threshold
+        self.settings = settings
+        self._on_transition = on_transition
+        self._on_rejection = on_rejection
 
     # Calls
 
@@ -251,14 +259,17 @@ class Breaker:
         if ended is Event.FAILURE:
             counts.failures.add(now)
             counts.increment_counter()
-            self._last_failure = self._issued
+            if counts.counter == 1:
+                self._row_began = self._issued
             if not self._held_closed:
                 self._happen(ended, now)
         elif counts.state != pybreaker.STATE_CLOSED:
             counts.increment_success_counter()
             self._happen(ended, now)
-        elif number > self._last_failure:
-            # Streams from before an outage end well all through it, and prove nothing about now.
+        elif number > self._row_began:
+            # Streams from before an outage end well all through it, and prove nothing about now. A
+            # call that began since the first failure does; were it the last one that counts, a
+            # busy upstream that fails now and then could never end a row.
             counts.counter = 0
 
     def probed(self, number: int, ended: Event) -> int:

@@ -78,6 +78,8 @@ class Failure:
     """Sending the request twice does no harm, as far as method and settings tell."""
     would_admit: bool
     """The breaker would let another call go."""
+    at_once: bool = False
+    """There is nothing to wait for: only a connection had gone stale, for the first time."""
 
 
 class RetryPolicy:
@@ -126,7 +128,7 @@ class RetryPolicy:
         call = _Call(self._rules, failure, budget)
         if not self._rules.retry(call):
             return Decision(Verdict.NOT_RETRYABLE)
-        call.upcoming_sleep = self._rules.wait(call)
+        call.upcoming_sleep = 0.0 if failure.at_once else self._rules.wait(call)
         if self._rules.stop(call):
             return Decision(call.verdict)
         return Decision(Verdict.RETRY, call.upcoming_sleep)

@@ -5,6 +5,7 @@ Every answer is a function of the request: the same question has the same answer
 Rule: nothing here misbehaves; that is `script.py`'s.
 """
 
+import json
 import zlib
 from typing import Any
 
@@ -35,14 +36,19 @@ def chat_completion(seen: Seen) -> Answer:
     asked = seen.json()
     text, model = reply_to(asked.get("messages", [])), asked.get("model", "scripted")
     headers = _openai_headers(seen)
+    wanted = (asked.get("response_format") or {}).get("json_schema")
+    if wanted:
+        text = json.dumps(fill_in(wanted["schema"], text))
+    tool = _tool_call(asked["tools"][0]["function"], text) if asked.get("tools") else None
     if asked.get("stream"):
         usage = bool((asked.get("stream_options") or {}).get("include_usage"))
-        return event_stream(sse.chat(text, model, usage), headers=headers)
+        return event_stream(sse.chat(text, model, usage, tool), headers=headers)
+    said = {"content": text} if tool is None else {"content": None, "tool_calls": [tool]}
     choice = {
         "index": 0,
-        "message": {"role": "assistant", "content": text, "refusal": None},
+        "message": {"role": "assistant", "refusal": None, **said},
         "logprobs": None,
-        "finish_reason": "stop",
+        "finish_reason": "stop" if tool is None else "tool_calls",
     }
     return ok(
         {
@@ -61,6 +67,9 @@ def response(seen: Seen) -> Answer:
     asked = seen.json()
     said = asked.get("input", "")
     text = reply_to([{"role": "user", "content": said}] if isinstance(said, str) else said)
+    wanted = (asked.get("text") or {}).get("format", {})
+    if wanted.get("type") == "json_schema":
+        text = json.dumps(fill_in(wanted["schema"], text))
     part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
     whole = {
         "id": "resp_1",
@@ -115,13 +124,19 @@ def models(seen: Seen) -> Answer:
 def message(seen: Seen) -> Answer:
     asked = seen.json()
     text = reply_to(asked.get("messages", []))
+    block: dict[str, Any] = {"type": "text", "text": text}
+    if asked.get("tools"):
+        tool = asked["tools"][0]
+        given = fill_in(tool["input_schema"], text)
+        text = json.dumps(given)
+        block = {"type": "tool_use", "id": "toolu_1", "name": tool["name"], "input": given}
     whole = {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
         "model": asked.get("model", "scripted"),
-        "content": [{"type": "text", "text": text}],
-        "stop_reason": "end_turn",
+        "content": [block],
+        "stop_reason": "tool_use" if asked.get("tools") else "end_turn",
         "stop_sequence": None,
         "usage": {"input_tokens": 1, "output_tokens": 1},
     }
@@ -155,6 +170,27 @@ def reply_to(messages: list[dict[str, Any]]) -> str:
     if isinstance(content, list):
         content = " ".join(str(part.get("text", "")) for part in content)
     return f"You said: {content}"
+
+
+def fill_in(schema: dict[str, Any], text: str) -> Any:
+    """Give a value of this JSON schema; its strings are *text*."""
+    match schema.get("type"):
+        case "object":
+            parts = schema.get("properties", {})
+            return {name: fill_in(part, text) for name, part in parts.items()}
+        case "array":
+            return [fill_in(schema["items"], text)]
+        case "integer" | "number":
+            return 1
+        case "boolean":
+            return True
+    return text
+
+
+def _tool_call(function: dict[str, Any], text: str) -> dict[str, Any]:
+    given = json.dumps(fill_in(function["parameters"], text))
+    name = function["name"]
+    return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": given}}
 
 
 def _asked(seen: Seen, say: Any) -> Answer:

@@ -260,7 +260,7 @@ def http_date(timestamp: float) -> str:
 
 def encoded(content: Content) -> bytes:
     """Give *content* as bytes: text as UTF-8, anything else as JSON."""
-    if isinstance(content, bytes):
+    if isinstance(content, bytes | bytearray):
         return content
     return content.encode() if isinstance(content, str) else json.dumps(content).encode()
 
@@ -274,7 +274,7 @@ def phrase(status: int) -> str:
 
 
 def _media_type(content: Content) -> str:
-    if isinstance(content, bytes):
+    if isinstance(content, bytes | bytearray):
         return "application/octet-stream"
     return "text/plain; charset=utf-8" if isinstance(content, str) else "application/json"
 

@@ -26,8 +26,13 @@ def words(text: str) -> list[str]:
     return [first, *(f" {word}" for word in rest)]
 
 
-def chat(text: str, model: str = "scripted", usage: bool = False) -> list[bytes]:
-    """Stream a chat completion as OpenAI does, down to `[DONE]`."""
+def chat(
+    text: str, model: str = "scripted", usage: bool = False, tool: dict[str, Any] | None = None
+) -> list[bytes]:
+    """Stream a chat completion as OpenAI does, down to `[DONE]`.
+
+    *tool* is a call of a tool that is made in place of the text.
+    """
     common = {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",
@@ -39,11 +44,23 @@ def chat(text: str, model: str = "scripted", usage: bool = False) -> list[bytes]
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return event({**common, "choices": [choice]})
 
+    if tool is None:
+        said: list[dict[str, Any]] = [{"content": word} for word in words(text)]
+    else:
+        function = tool["function"]
+        begun = {**tool, "index": 0, "function": {**function, "arguments": ""}}
+        said = [
+            {"tool_calls": [begun]},
+            *(
+                {"tool_calls": [{"index": 0, "function": {"arguments": word}}]}
+                for word in words(function["arguments"])
+            ),
+        ]
     counted = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     return [
-        chunk({"role": "assistant", "content": ""}),
-        *(chunk({"content": word}) for word in words(text)),
-        chunk({}, "stop"),
+        chunk({"role": "assistant", "content": "" if tool is None else None}),
+        *map(chunk, said),
+        chunk({}, "stop" if tool is None else "tool_calls"),
         *([event({**common, "choices": [], "usage": counted})] if usage else []),
         event("[DONE]"),
     ]
@@ -79,28 +96,34 @@ def responses(text: str, whole: dict[str, Any]) -> list[bytes]:
 
 
 def message(text: str, whole: dict[str, Any]) -> list[bytes]:
-    """Stream *whole*, a message of Anthropic's API, whose text is *text*."""
+    """Stream *whole*, a message of Anthropic's API, whose text, or input of a tool, is *text*."""
+    [block] = whole["content"]
     begun = {**whole, "content": [], "stop_reason": None}
+    kind, key = ("text_delta", "text")
+    empty: dict[str, Any] = {**block, "text": ""}
+    if block["type"] == "tool_use":
+        kind, key = ("input_json_delta", "partial_json")
+        empty = {**block, "input": {}}
     bodies: list[dict[str, Any]] = [
         {"type": "message_start", "message": begun},
         {
             "type": "content_block_start",
             "index": 0,
-            "content_block": {"type": "text", "text": ""},
+            "content_block": empty,
         },
         {"type": "ping"},
         *(
             {
                 "type": "content_block_delta",
                 "index": 0,
-                "delta": {"type": "text_delta", "text": word},
+                "delta": {"type": kind, key: word},
             }
             for word in words(text)
         ),
         {"type": "content_block_stop", "index": 0},
         {
             "type": "message_delta",
-            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "delta": {"stop_reason": whole.get("stop_reason"), "stop_sequence": None},
             "usage": {"output_tokens": 1},
         },
         {"type": "message_stop"},

@@ -5,7 +5,8 @@ parser    the door to aiohttp's C parsers
 framing   where a message begins and ends, and which heads are refused
 headers   what of a head travels on
 body      a request body kept for a second attempt
-server    listeners; roster: who is connected; caller, reply: a connection, its answers
+server    listeners; roster: who is connected; caller: a connection; upload, reply: what is on it
 client    exchanges with one origin; answer: one of them; pool, connect, origin: connections
-alarm     the one timer of a connection
+tunnel    two connections joined, when a WebSocket's handshake is done
+flow, alarm   what all connections have: a socket that stops, one timer
 """

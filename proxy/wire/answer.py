@@ -15,12 +15,16 @@ from proxy.wire.message import Body, Headers, Limits, Timings
 from proxy.wire.origin import End, Origin
 from proxy.wire.parser import RawResponseMessage, StreamReader
 from proxy.wire.pool import Pool
+from proxy.wire.tunnel import Line
 
 _BODILESS = frozenset({204, 304})
 _SMALL = 65536
 """Below this, copying head and body into one packet costs less than sending two."""
 
 _SLACK = 0.001
+
+_INTERIMS = 64
+"""Interim answers passed on before the real one: nobody waits for a caller to read them."""
 
 Interim = Callable[[int, Headers], None]
 
@@ -157,8 +161,7 @@ class Answer:
             self._sent()
         except Exception as error:  # noqa: BLE001 - it is raised to whoever reads the answer
             # The answer is what is being waited for: it says what became of the request.
-            self._fault = error
-            origin.finish(End.CLOSED)
+            self.fail(error)
 
     async def _room(self) -> None:
         if self._origin.congested:
@@ -177,6 +180,7 @@ class Answer:
     async def head(self, interim: Interim | None) -> None:
         """Wait for the head, passing interim ones on."""
         origin = self._origin
+        interims = 0
         while True:
             while not origin.heads:
                 if origin.end is not None:
@@ -188,6 +192,11 @@ class Answer:
             # 101 is final, and nobody asked for it: what it means is for others to say.
             if not 100 <= status < 200 or status == 101:
                 break
+            interims += 1
+            if interims > _INTERIMS:
+                raise errors.NetworkError(
+                    "the upstream sent interim answers without end", condition="protocol"
+                )
             if interim is not None:
                 interim(status, message.raw_headers)
         origin.alarm.clear()
@@ -226,6 +235,18 @@ class Answer:
             raise self._failure()
         return None
 
+    def fail(self, error: Exception) -> None:
+        """Let `read` raise *error*, after what has come already."""
+        self._fault = error
+        self._origin.finish(End.CLOSED)
+
+    def switch(self) -> Line:
+        """Give the connection of an answer of 101 up to a `Tunnel`."""
+        if self._origin.end is not None:
+            raise self._failure()
+        self._closed = True
+        return self._origin.switch()
+
     # --- time, and what failed
 
     def _arm(self, patience: float | None) -> None:
@@ -249,9 +270,13 @@ class Answer:
             return errors.NetworkError(
                 "the upstream sent something that is not HTTP/1.1", condition="protocol"
             )
-        return errors.NetworkError(
+        reset = errors.NetworkError(
             "the upstream closed the connection without an answer", condition="reset"
         )
+        if self.reused and not self._origin.spoke:
+            reset.stale = True
+            reset.blames_upstream = False
+        return reset
 
     def _lateness(self, headed: bool) -> errors.TimeoutError:
         deadline, limits = self.limits.deadline, self.limits

@@ -97,6 +97,8 @@ class Replay:
 
     def __exit__(self, *exc: object) -> None:
         self.release()
+        # They point at each other; without this each body would live until the next collection.
+        self._reader = None
 
     def is_read_by(self, reader: "Reader") -> bool:
         return self._reader is reader

@@ -9,25 +9,27 @@ nobody knows where the next request begins.
 
 import asyncio
 import socket
-import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from math import inf
 from typing import cast
 
 from proxy import errors
 from proxy.wire import framing
 from proxy.wire.alarm import Alarm, wake
+from proxy.wire.flow import Connection
 from proxy.wire.message import Request
 from proxy.wire.parser import (
     MALFORMED,
     LineTooLong,
     RawRequestMessage,
     StreamReader,
+    is_clear,
     request_parser,
 )
 from proxy.wire.reply import Reply
-from proxy.wire.roster import Roster
+from proxy.wire.roster import CallerLimits, Roster
+from proxy.wire.tunnel import Line, reset
+from proxy.wire.upload import CallersBody
 
 _REMNANT = 65536
 """Bytes of an unread body we take in to keep the connection; for more a new one is cheaper."""
@@ -35,70 +37,31 @@ _REMNANT = 65536
 _LINGER = 2.0
 """Seconds we listen on after an answer that ends the connection: a reset would destroy it."""
 
-_RESET = struct.pack("ii", 1, 0)
 
-
-@dataclass(frozen=True, slots=True)
-class CallerLimits:
-    """What a caller may take up: bytes of a head, its fields, and seconds of waiting for it."""
-
-    header_size: int = 65536
-    header_count: int = 200
-    head_timeout: float = 30.0
-    idle: float = 300.0
-    """Between bytes of a body, both ways: of theirs while we read, of ours while they do not."""
-    keepalive: float = 75.0
-
-
-class RequestBody:
-    """`message.Body` as it comes from a caller."""
-
-    __slots__ = ("_caller", "_payload", "idle", "length")
-
-    def __init__(self, caller: "Caller", payload: StreamReader, length: int | None) -> None:
-        self._caller = caller
-        self._payload = payload
-        self.length = length
-        self.idle: float | None = caller.limits.idle
-
-    async def read(self) -> bytes:
-        """Wait for the next bytes; `b""` is the end."""
-        while (data := self.read_nowait()) is None:
-            await self._caller.readable(self.idle)
-        return data
-
-    def read_nowait(self) -> bytes | None:
-        """Give what is there without waiting: None where nothing is, `b""` at the end."""
-        data = self._payload.read_nowait()
-        if data or self._payload.is_eof():
-            return data
-        if self._caller.fault is not None:
-            raise self._caller.fault
-        return None
-
-
-class Caller(asyncio.Protocol):
+class Caller(Connection):
     """The protocol of one connection, and the task that serves it."""
 
     __slots__ = (
         "_ahead",
         "_alarm",
         "_announced",
+        "_body_bytes",
         "_handle",
         "_head_bytes",
         "_left",
         "_loop",
         "_parser",
         "_parting",
-        "_paused",
         "_payload",
         "_peer",
         "_readable",
         "_refuse",
         "_reply",
         "_roster",
+        "_secure",
+        "_switched",
         "_task",
-        "_transport",
+        "_trailer_bytes",
         "_turn",
         "_waiting",
         "_writable",
@@ -122,10 +85,14 @@ class Caller(asyncio.Protocol):
         self._parser = request_parser(self, self._loop, limits.header_size)
         self._alarm = Alarm(self._loop, self._late)
         self._head_bytes = 0
+        self._body_bytes = 0
+        self._trailer_bytes = 0
         self._ahead = b""
         self._paused = False
         self._left = False
         self._parting = False
+        self._secure = False
+        self._switched = False
         self._payload: StreamReader | None = None
         self._announced: framing.Announced | None = None
         self._reply: Reply | None = None
@@ -146,6 +113,7 @@ class Caller(asyncio.Protocol):
         if self._peer:
             sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._secure = transport.get_extra_info("sslcontext") is not None
         self._roster.callers.add(self)
         self._alarm.set(self._loop.time() + self.limits.head_timeout)
         self._task = self._loop.create_task(self._serve())
@@ -183,18 +151,6 @@ class Caller(asyncio.Protocol):
             self._reply.congested = False
         wake(self._writable)
 
-    def pause_reading(self) -> None:
-        """Stop the socket, on the parser's word: the body's buffer is full."""
-        self._paused = True
-        self._transport.pause_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002 - the parser's word
-        """Start the socket again, on the parser's word; the parser itself was never stopped."""
-        if self._paused:
-            self._paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-
     # --- what the reply and the body ask for
 
     def write(self, data: bytes) -> None:
@@ -204,7 +160,7 @@ class Caller(asyncio.Protocol):
     def may_keep(self) -> bool:
         """Tell, when an answer's head is written, whether the connection can go on after it."""
         payload = self._payload
-        if self._roster.draining or self.fault is not None or payload is None:
+        if self._roster.leaving or self.fault is not None or payload is None:
             return False
         if payload.is_eof():
             return True
@@ -243,15 +199,22 @@ class Caller(asyncio.Protocol):
 
     def reset(self) -> None:
         """End the connection now, and so that the other side cannot take it for a good end."""
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None and self._peer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._transport.abort()
+        reset(self._transport)
 
     def drain(self) -> None:
         """Go when the request under way, if any, is answered."""
-        if self._reply is None:
+        # A tunnel has no end that we could wait for.
+        if self._reply is None or self._switched:
             self._transport.close()
+
+    def switch(self) -> Line:
+        """Give the connection up to a tunnel."""
+        self._switched = True
+        self._parser.message_consumed()
+        _, _, early = self._parser.feed_data(b"")  # what a hasty caller sent with its head
+        if self._roster.draining:
+            self._transport.close()
+        return Line(self._transport, self, early + self._ahead, self.congested)
 
     # --- the requests
 
@@ -266,6 +229,7 @@ class Caller(asyncio.Protocol):
             if messages:
                 self._admit(messages[0][0], messages[0][1], len(data))
             elif self._reply is not None:
+                self._bound_trailer(len(data))
                 wake(self._readable)
             elif data:
                 self._wait_for_head(len(data))
@@ -277,14 +241,27 @@ class Caller(asyncio.Protocol):
         if self._head_bytes > self.limits.header_size:
             self._malformed("the request's head is too large", 431)
 
+    def _bound_trailer(self, size: int) -> None:
+        """Refuse a trailer, or an extension of a chunk, without end: the parser would keep it."""
+        assert self._payload is not None
+        if self._payload.total_bytes != self._body_bytes:
+            self._body_bytes = self._payload.total_bytes
+            self._trailer_bytes = 0
+        else:
+            self._trailer_bytes += size
+            if self._trailer_bytes > self.limits.header_size:
+                self._malformed("the request's trailer is too large", 431)
+
     def _admit(self, head: RawRequestMessage, payload: StreamReader, size: int) -> None:
         self._alarm.clear()
-        self._head_bytes = 0
+        self._head_bytes = self._trailer_bytes = 0
         self._payload = payload
+        self._body_bytes = payload.total_bytes
         try:
             announced = framing.of_request(head, self.limits.header_count)
             if size > self.limits.header_size:
                 framing.bound(head, self.limits.header_size)
+            upgrade = bool(head.upgrade) and framing.asks_for_tunnel(head, announced)
         except errors.ValidationError as refusal:
             self._decline(refusal)
             return
@@ -299,9 +276,11 @@ class Caller(asyncio.Protocol):
                 head.path,
                 head.version,
                 head.raw_headers,
-                RequestBody(self, payload, announced.length) if announced.body else None,
+                CallersBody(self, payload, announced.length) if announced.body else None,
                 self._peer,
                 self._loop.time(),
+                self._secure,
+                upgrade,
             ),
             self._reply,
         )
@@ -346,6 +325,14 @@ class Caller(asyncio.Protocol):
             return
         self._alarm.set(self._loop.time() + self.limits.keepalive)
         self._parser.message_consumed()
+        announced = self._announced
+        if announced is not None and announced.body and announced.length is None:
+            # A parser puts the last trailer of chunks at the top of the next head. So it may not
+            # hold a next one yet, and is not given another.
+            if not is_clear(self._parser):
+                self._part()
+                return
+            self._parser = request_parser(self, self._loop, self.limits.header_size)
         ahead, self._ahead = self._ahead, b""
         self._feed(ahead)
         if ahead and not self._transport.is_closing():

@@ -17,6 +17,7 @@ from proxy.wire.headers import block
 from proxy.wire.message import Limits, Outgoing, Timings
 from proxy.wire.origin import Origin
 from proxy.wire.pool import Pool
+from proxy.wire.tunnel import SWITCHING
 
 
 class Client:
@@ -31,10 +32,12 @@ class Client:
         keepalive: float = 15.0,
         egress: Url | None = None,
         tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
     ) -> None:
         self._url = url
         self._egress = egress
         self._tls = tls or (ssl.create_default_context() if url.scheme == "https" else None)
+        self._server_name = server_name
         self._loop = asyncio.get_running_loop()
         self.pool = Pool(self._dial, limit=connections, pending=pending, keepalive=keepalive)
 
@@ -52,10 +55,16 @@ class Client:
         try:
             answer.send(head, request.body)
             await answer.head(interim)
-        except BaseException:
+        except BaseException as error:
             answer.close()
+            if isinstance(error, errors.NetworkError) and error.stale:
+                self.pool.forget_idle()
             raise
         return answer
+
+    def retire(self) -> None:
+        """Let connections go as they fall idle; who still exchanges is served to the end."""
+        self.pool.retire()
 
     async def close(self) -> None:
         """End all connections."""
@@ -75,7 +84,9 @@ class Client:
     async def _dial(self, gone: Callable[[Origin], None], patience: float | None) -> Origin:
         try:
             async with asyncio.timeout(patience):
-                return await connect(self._url, self._egress, self._tls, lambda: Origin(gone))
+                return await connect(
+                    self._url, self._egress, self._tls, self._server_name, lambda: Origin(gone)
+                )
         except TimeoutError:
             raise errors.TimeoutError(
                 "connecting to the upstream", patience or 0.0, condition="connect", sent=False
@@ -90,4 +101,6 @@ def _head(request: Outgoing) -> bytes:
         raise errors.ValidationError(
             "the request's head holds a control character", sent=False
         ) from None
+    if request.upgrade:
+        lines += SWITCHING
     return b"%b %b HTTP/1.1\r\n%b" % (request.method.encode(), request.target.encode(), lines)

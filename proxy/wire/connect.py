@@ -24,21 +24,41 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 
 async def connect(
-    url: Url, egress: Url | None, tls: ssl.SSLContext | None, make: Callable[[], P]
+    url: Url,
+    egress: Url | None,
+    tls: ssl.SSLContext | None,
+    server_name: str | None,
+    make: Callable[[], P],
 ) -> P:
     """Connect to the origin of *url* and give the protocol that *make* made for it.
 
-    Raises NetworkError(connect), which is not retryable where a certificate is to blame.
+    With *tls*, its certificate must be for *server_name*, or else for the host of *url*. Raises
+    NetworkError(connect), which is not retryable where a certificate is to blame.
     """
     loop = asyncio.get_running_loop()
     hop = egress or url
     try:
-        sock = await _dial(loop, hop.host, hop.port)
+        if url.scheme == "unix":
+            return (await loop.create_unix_connection(make, url.host))[1]
+        name = server_name or url.host if tls else None
+        found: Sequence[AddrInfoType] = await loop.getaddrinfo(
+            hop.host, hop.port, type=socket.SOCK_STREAM
+        )
+        if len(found) == 1 and egress is None:
+            # Nothing to race: the loop's own way takes a quarter of the time.
+            address, port = found[0][4][:2]
+            transport, protocol = await loop.create_connection(
+                make, address, port, ssl=tls, server_hostname=name
+            )
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            return protocol
+        sock = await start_connection(found, happy_eyeballs_delay=_HEAD_START, loop=loop)
         try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if egress is not None:
                 await _tunnel(loop, sock, url)
             _, protocol = await loop.create_connection(
-                make, sock=sock, ssl=tls, server_hostname=url.host if tls else None
+                make, sock=sock, ssl=tls, server_hostname=name
             )
         except BaseException:
             sock.close()
@@ -54,13 +74,6 @@ async def connect(
     except OSError as error:
         raise _unreached("the upstream could not be connected to") from error
     return protocol
-
-
-async def _dial(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
-    found: Sequence[AddrInfoType] = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    sock = await start_connection(found, happy_eyeballs_delay=_HEAD_START, loop=loop)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return sock
 
 
 async def _tunnel(loop: asyncio.AbstractEventLoop, sock: socket.socket, url: Url) -> None:

@@ -60,6 +60,18 @@ def of_request(head: RawRequestMessage, header_count: int) -> Announced:
     return Announced(True, int(length), expects)
 
 
+def asks_for_tunnel(head: RawRequestMessage, announced: Announced) -> bool:
+    """Tell whether a head with an Upgrade is the handshake of a WebSocket; all else is no matter.
+
+    Raises ValidationError where a body comes with it: to some servers it is the tunnel's first
+    bytes, to others a request's (CVE-2026-69243).
+    """
+    protocols = [value.lower() for value in head.headers.getall("Upgrade", ())]
+    if announced.body and announced.length != 0 and any("websocket" in it for it in protocols):
+        raise errors.ValidationError("the handshake of a WebSocket has no body")
+    return protocols == ["websocket"] and head.method == "GET" and head.version == (1, 1)
+
+
 def bound(head: RawRequestMessage, header_size: int) -> None:
     """Refuse a head of more than *header_size* bytes that came in one piece."""
     size = len(head.path) + sum(len(name) + len(value) + 4 for name, value in head.raw_headers)
@@ -77,9 +89,15 @@ def of_response(head: RawResponseMessage) -> None:
     """Refuse a response head that could be read in two ways, with NetworkError(protocol)."""
     version = head.version
     codings = head.headers.getall("Transfer-Encoding", ())
+    # `chunked` and a tab is no coding to the parser, which shows it without the tab.
+    clear = not codings or (
+        head.chunked and version != _HTTP_1_0 and [c.lower() for c in codings] == ["chunked"]
+    )
     if (
         version not in _SPOKEN
-        or (codings and (version == _HTTP_1_0 or [c.lower() for c in codings] != ["chunked"]))
+        or not clear
+        # `Content-Length : 6` is no length to the parser, and one to some caller's.
+        or b" " in b"".join([name for name, _ in head.raw_headers])
         or not headers.check(head.raw_headers)
     ):
         raise errors.NetworkError(

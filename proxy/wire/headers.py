@@ -6,7 +6,8 @@ Rule 2: nothing is invented; what is added (Host, Via, a credential) is handed i
 Framing is written by `reply` and `origin` alone, so both directions drop it here.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from functools import lru_cache
 
 from proxy.wire.message import Headers
 
@@ -27,8 +28,16 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-_OURS = b"x-octollm-"
-_CAPABILITIES = b"x-required-capabilities"
+_OPTIONS = frozenset((b"close", b"keep-alive", b""))
+"""What a Connection line says that is no name of a field."""
+
+_TO_US = frozenset((b"host", b"x-octollm-timeout", b"x-required-capabilities"))
+"""What a caller says to this proxy alone; Host names it."""
+
+_OURS = frozenset(
+    (b"x-octollm-request-id", b"x-octollm-upstream", b"x-octollm-attempts", b"x-octollm-stream")
+)
+"""What this proxy says of itself; an answer that has been through another one has its words."""
 
 # Field values may hold a tab, and no other control character (RFC 9110 5.5).
 _CONTROLS = bytes((*range(9), *range(10, 32), 127))
@@ -55,57 +64,44 @@ def to_upstream(
     *,
     host: bytes,
     via: bytes,
-    remove: Collection[bytes] = (),
+    remove: frozenset[bytes] = frozenset(),
     set: Iterable[Pair] = (),
 ) -> list[Pair]:
-    """Give the head of a request as the upstream gets it.
+    """Give the head of a request as the upstream gets it: Host first (RFC 9110 7.2), Via last.
 
     *remove* holds lower-case names, those of *set* included. Our own control headers stay here.
     `Expect` travels on: the upstream is the one to say 100.
     """
-    kept, hosted = [], False
-    options: list[bytes] = []
-    for pair in headers:
-        name = pair[0].lower()
-        if name in HOP_BY_HOP:
-            if name == b"connection":
-                options.append(pair[1])
-        elif name == b"host":
-            if not hosted:
-                kept.append((pair[0], host))
-                hosted = True
-        elif name not in remove and name[:10] != _OURS and name != _CAPABILITIES:
-            kept.append(pair)
-    kept = _unnamed(kept, options)
-    if not hosted:
-        kept.insert(0, (b"Host", host))
-    kept.append((b"Via", via))
-    kept.extend(set)
-    return kept
+    return [(b"Host", host), *_end_to_end(headers, _TO_US, remove), (b"Via", via), *set]
 
 
-def to_caller(headers: Headers, *, remove: Collection[bytes] = ()) -> list[Pair]:
+def to_caller(headers: Headers, *, remove: frozenset[bytes] = frozenset()) -> list[Pair]:
     """Give the head of an answer as the caller gets it; *remove* holds lower-case names."""
-    kept: list[Pair] = []
-    options: list[bytes] = []
-    for pair in headers:
-        name = pair[0].lower()
-        if name in HOP_BY_HOP:
-            if name == b"connection":
-                options.append(pair[1])
-        elif name not in remove and name[:10] != _OURS:
-            kept.append(pair)
-    return _unnamed(kept, options)
+    return _end_to_end(headers, _OURS, remove)
 
 
-def _unnamed(kept: list[Pair], options: list[bytes]) -> list[Pair]:
-    """Leave out what any Connection line names."""
-    if not options:
-        return kept
-    # A peer may not make us drop the one field that says where the request goes.
-    named = {option.strip().lower() for line in options for option in line.split(b",")}
-    named -= {b"close", b"keep-alive", b"host", b""}
-    return [pair for pair in kept if pair[0].lower() not in named] if named else kept
+def _end_to_end(headers: Headers, ours: frozenset[bytes], remove: frozenset[bytes]) -> list[Pair]:
+    """Leave out what concerns one connection, what is ours, and what any Connection line names."""
+    names = [name.lower() for name, _ in headers]
+    ends_here = _ends_here(ours, remove)
+    if b"connection" in names:
+        lines = [
+            pair[1] for name, pair in zip(names, headers, strict=True) if name == b"connection"
+        ]
+        if named := _named(b",".join(lines)):
+            ends_here |= named
+    return [pair for name, pair in zip(names, headers, strict=True) if name not in ends_here]
+
+
+@lru_cache(maxsize=1024)
+def _ends_here(ours: frozenset[bytes], remove: frozenset[bytes]) -> frozenset[bytes]:
+    return HOP_BY_HOP | ours | remove
+
+
+@lru_cache(maxsize=256)
+def _named(options: bytes) -> frozenset[bytes]:
+    """Give the header names among the options of all Connection lines."""
+    return frozenset(option.strip().lower() for option in options.split(b",")) - _OPTIONS
 
 
 def content_length(headers: Headers) -> int | None:

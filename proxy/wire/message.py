@@ -11,7 +11,10 @@ Times are seconds; points in time are `loop.time()`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from proxy.wire.tunnel import Line
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -55,6 +58,10 @@ class Request:
     """The caller's IP address; empty on a Unix socket."""
     received: float
     """When its head was complete."""
+    secure: bool = False
+    """It came over TLS."""
+    upgrade: bool = False
+    """It is the handshake of a WebSocket; an answer of 101 may be given to it, by `switch`."""
 
 
 class Reply(Protocol):
@@ -99,6 +106,10 @@ class Reply(Protocol):
         """End the body properly. An answer that is not whole is never finished, but aborted."""
         ...
 
+    def switch(self, headers: Headers) -> "Line":
+        """Answer 101 and give the connection up: what follows is not HTTP, but a `Tunnel`'s."""
+        ...
+
     def abort(self) -> None:
         """End the connection so that the answer cannot look whole: no final chunk, or a reset."""
         ...
@@ -112,6 +123,8 @@ class Outgoing:
     target: str
     headers: Headers
     body: Body | None
+    upgrade: bool = False
+    """Ask for a WebSocket."""
 
 
 @dataclass(slots=True)
@@ -171,6 +184,17 @@ class Exchange(Protocol):
         """Give what is there without waiting: None where nothing is, `b""` at the end."""
         ...
 
+    def fail(self, error: Exception) -> None:
+        """Let `read` raise *error*, after what has come already."""
+        ...
+
+    def switch(self) -> "Line":
+        """Give the connection of an answer of 101 up to a `Tunnel`.
+
+        Raises NetworkError(condition="cut") where it has ended already.
+        """
+        ...
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -194,6 +218,10 @@ class Client(Protocol):
         (not HTTP); TimeoutError connect, timeout (first_byte), or None where the deadline ended it;
         CapacityExceededError where no connection was free; and what `request.body.read` raises.
         """
+        ...
+
+    def retire(self) -> None:
+        """Let connections go as they fall idle; who still exchanges is served to the end."""
         ...
 
     async def close(self) -> None: ...

@@ -6,18 +6,22 @@ left over; else the next caller could be given the rest of somebody's answer.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from enum import Enum
 from typing import cast
 
 from proxy.wire.alarm import Alarm, wake
+from proxy.wire.flow import Connection
 from proxy.wire.parser import (
     MALFORMED,
     RawResponseMessage,
     ResponseParser,
     StreamReader,
+    is_clear,
     response_parser,
 )
+from proxy.wire.tunnel import Line
 
 _HEAD_SIZE = 262144
 """Most bytes of an answer's head: long `Set-Cookie` and CSP lines are no fault."""
@@ -33,18 +37,18 @@ class End(Enum):
     LATE = "late"
 
 
-class Origin(asyncio.Protocol):
+class Origin(Connection):
     """The protocol of one connection. *gone* is called once, when it is lost."""
 
     __slots__ = (
+        "_body_bytes",
         "_drained",
+        "_early",
         "_gone",
         "_head_bytes",
         "_loop",
         "_parser",
-        "_paused",
         "_readable",
-        "_transport",
         "alarm",
         "busy",
         "congested",
@@ -61,7 +65,8 @@ class Origin(asyncio.Protocol):
         self.alarm = Alarm(self._loop, self._late)
         self._parser: ResponseParser | None = None
         self._paused = False
-        self._head_bytes = 0
+        self._early = b""
+        self._head_bytes = self._body_bytes = 0
         self._readable: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self.busy = False
@@ -82,14 +87,20 @@ class Origin(asyncio.Protocol):
             self.abort()
             return
         try:
-            heads, _, _ = self._parser.feed_data(data)
+            heads, switched, rest = self._parser.feed_data(data)
         except MALFORMED:
             self.finish(End.MALFORMED)
         else:
             if heads:
                 self.heads += heads
                 self.payload = heads[-1][1]
-            elif self.payload is None:
+                if switched:  # what follows is no HTTP; if it is for us at all, it can wait
+                    self._early = rest
+                    self.pause_reading()
+            elif self.payload is not None and self.payload.total_bytes != self._body_bytes:
+                self._body_bytes = self.payload.total_bytes
+                self._head_bytes = 0
+            else:  # of a head, or of a trailer, which the parser would keep as long as it grows
                 self._head_bytes += len(data)
                 if self._head_bytes > _HEAD_SIZE:
                     self.finish(End.MALFORMED)
@@ -97,7 +108,9 @@ class Origin(asyncio.Protocol):
 
     def eof_received(self) -> None:
         payload = self.payload
-        if payload is not None and not payload.is_eof() and self._parser is not None:
+        if not self._ends_properly():
+            self.finish(End.CLOSED)
+        elif payload is not None and not payload.is_eof() and self._parser is not None:
             try:
                 self._parser.feed_eof()  # the proper end of a body without a length
             except MALFORMED:
@@ -107,6 +120,19 @@ class Origin(asyncio.Protocol):
             wake(self._readable)
         else:
             self.finish(End.CLOSED)
+
+    def _ends_properly(self) -> bool:
+        """Tell an end in TLS from one that anybody on the way could have made (RFC 9112 9.8).
+
+        uvloop tells only of proper ones; asyncio tells both alike.
+        """
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            return not tls.read(1)
+        except ssl.SSLError:
+            return False
 
     def connection_lost(self, _: BaseException | None) -> None:
         self.alarm.stop()
@@ -120,19 +146,12 @@ class Origin(asyncio.Protocol):
         self.congested = False
         wake(self._drained)
 
-    def pause_reading(self) -> None:
-        """Stop the socket, on the parser's word: the body's buffer is full."""
-        self._paused = True
-        self._transport.pause_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002 - the parser's word
-        """Start the socket again, on the parser's word; the parser itself was never stopped."""
-        if self._paused:
-            self._paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-
     # --- what an exchange asks for
+
+    @property
+    def spoke(self) -> bool:
+        """Whether anything at all came in this exchange."""
+        return self._head_bytes > 0 or self.payload is not None
 
     @property
     def open(self) -> bool:
@@ -142,7 +161,7 @@ class Origin(asyncio.Protocol):
         """Make ready for one exchange."""
         self.busy = True
         self.payload = None
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = 0
         if self._parser is None:
             self._parser = response_parser(self, self._loop, _HEAD_SIZE)
 
@@ -167,13 +186,13 @@ class Origin(asyncio.Protocol):
         payload, parser = self.payload, self._parser
         assert payload is not None
         assert parser is not None
-        if bodiless and payload.total_bytes:
+        if self.heads or (bodiless and payload.total_bytes):
             return False
         if not payload.is_eof():
             # The parser waits for a body that an answer to HEAD only tells the length of.
             self._parser = None
         # Asked for an end, a parser that has begun another message gives it: bytes were left over.
-        elif self.heads or parser.feed_eof() is not None:
+        elif not is_clear(parser):
             return False
         elif chunked:
             # A parser puts the last trailer at the top of the next head: somebody else's answer.
@@ -181,6 +200,11 @@ class Origin(asyncio.Protocol):
         self.busy = False
         self.used = True
         return self.open
+
+    def switch(self) -> Line:
+        """Give the connection up to a tunnel."""
+        self.alarm.clear()
+        return Line(self._transport, self, self._early, self.congested)
 
     def finish(self, end: End) -> None:
         """Note the first end there was, and let nobody wait any longer."""

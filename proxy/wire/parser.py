@@ -79,10 +79,10 @@ def request_parser(flow: Flow, loop: asyncio.AbstractEventLoop, head_size: int) 
     )
 
 
-def is_clear(parser: RequestParser) -> bool:
-    """Tell, after `message_consumed`, whether nothing of another message has come in.
+def is_clear(parser: RequestParser | ResponseParser) -> bool:
+    """Tell, when a message has ended, whether nothing of another one has come after it.
 
-    Asked so, a parser has said all that it held: it is of no use afterwards.
+    A parser that has something of one is of no use afterwards.
     """
     try:
         return not parser.feed_data(b"")[0] and parser.feed_eof() is None

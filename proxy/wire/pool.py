@@ -86,12 +86,23 @@ class Pool:
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._keepalive, self._sweep)
 
-    def close(self) -> None:
-        """End every connection, in use or not."""
+    def forget_idle(self) -> None:
+        """End what is idle: one was found ended by the origin, and the others are older still."""
+        for origin in list(self._idle):
+            origin.abort()
+            self._lost(origin)
+
+    def retire(self) -> None:
+        """Keep no connection any more: the idle end now, those in use when given back."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+        self.forget_idle()
+
+    def close(self) -> None:
+        """End every connection, in use or not."""
+        self.retire()
         for origin in list(self._live):
             origin.abort()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from proxy import errors
 from proxy.wire.headers import block
 from proxy.wire.message import Headers
+from proxy.wire.tunnel import SWITCHING, Line
 
 if TYPE_CHECKING:
     from proxy.wire.caller import Caller
@@ -110,6 +111,13 @@ class Reply:
             self._caller.write(self._head + end)
             self._head = b""
         self.ended = True
+
+    def switch(self, headers: Headers) -> Line:
+        """Answer 101 and give the connection up: what follows is not HTTP, but a `Tunnel`'s."""
+        self._caller.write(_status_line(101) + _lines(headers) + SWITCHING + b"\r\n")
+        self.started = self.ended = True
+        self.keep = False
+        return self._caller.switch()
 
     def abort(self) -> None:
         """End the connection so that the answer cannot look whole: no final chunk, or a reset."""

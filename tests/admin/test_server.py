@@ -165,3 +165,22 @@ async def test_a_head_that_cannot_be_parsed_is_not_quoted_in_the_log():
 
     assert b" 400 " in answer
     assert b"canary" not in stream.getvalue()
+
+
+async def test_who_was_not_started_from_a_file_has_nothing_to_reload(client):
+    response = await client.post("/-/reload")
+
+    assert response.status == 404
+    assert (await response.json())["error"] == "ROUTE_NOT_FOUND"
+
+
+async def test_a_token_can_be_changed(aiohttp_client):
+    listener = admin(host="0.0.0.0", token="one")
+    client = await aiohttp_client(listener.application())
+    listener.trust(schema.Secret("two"))
+    old = await client.post("/-/reload", headers={"Authorization": "Bearer one"})
+    new = await client.post("/-/reload", headers={"Authorization": "Bearer two"})
+    listener.trust(None)
+    none = await client.post("/-/reload", headers={"Authorization": "Bearer two"})
+
+    assert (old.status, new.status, none.status) == (401, 404, 403)

@@ -1,14 +1,17 @@
 """One proxy process in front of one scripted upstream, for every test of an SDK in this folder."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from clients.running import Served
+from clients.kits import KITS, QUESTION, Kit, Reach
+from clients.running import Served, settled
 
 from proxy.testing.upstream import Upstream
 
+HASTY = "{idle: 300ms, stream_total: 1s}"
 CONFIG = """
 version: 1
 listen: {{port: 0}}
@@ -20,6 +23,8 @@ defaults:
 upstreams:
   openai: {{kind: llm, provider: openai, url: "{up}"}}
   anthropic: {{kind: llm, provider: anthropic, url: "{up}"}}
+  openai-hasty: {{kind: llm, provider: openai, url: "{up}", timeouts: {hasty}}}
+  anthropic-hasty: {{kind: llm, provider: anthropic, url: "{up}", timeouts: {hasty}}}
   untouched: {{kind: llm, url: "{up}", rewrite_client_errors: false}}
   refusing: {{kind: llm, url: "{refusing}"}}
   fragile: {{kind: llm, url: "{up}", breaker: {{mode: enforce, failure_threshold: 1}}}}
@@ -57,6 +62,37 @@ def served(everyones: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))  # ours, and never listening: whoever connects is refused
         address = f"http://127.0.0.1:{refusing.getsockname()[1]}"
-        config.write_text(CONFIG.format(up=everyones.url, refusing=address))
+        config.write_text(CONFIG.format(up=everyones.url, refusing=address, hasty=HASTY))
         with Served(config) as proxy:
             yield proxy
+
+
+@pytest.fixture(params=KITS, ids=lambda kit: kit.name)
+def kit(request: pytest.FixtureRequest) -> Kit:
+    return request.param
+
+
+@pytest.fixture(params=["sync", "async"])
+async def reach(request: pytest.FixtureRequest, kit: Kit) -> AsyncIterator[Reach]:
+    """Make clients of one kit, and close them: `reach(url, **options)`."""
+    names = {"openai": "OpenAI", "anthropic": "Anthropic"}
+    maker = getattr(kit.module, ("Async" if request.param == "async" else "") + names[kit.name])
+    opened = []
+
+    def client(url: str, **options: Any) -> Any:
+        opened.append(maker(base_url=url + kit.base, api_key="sk-none", **options))
+        return opened[-1]
+
+    yield client
+    for each_client in opened:
+        await settled(each_client.close())
+
+
+@pytest.fixture
+def ask(kit: Kit, reach: Reach) -> Callable[..., Any]:
+    """Ask the question at a URL, with a client of its own: `await ask(url, stream=True)`."""
+
+    async def asked(url: str, options: dict[str, Any] | None = None, **more: Any) -> Any:
+        return await settled(kit.resource(reach(url, **options or {})).create(**QUESTION, **more))
+
+    return asked

@@ -503,6 +503,33 @@ def test_without_environment_what_is_plain_to_see_is_still_told():
         parse("upstreams: {a: {url: '${X}', retry: {max_retires: 1}}}", "f", None)
 
 
+# The files it is made of
+
+
+SECRET = "upstreams: {a: {url: http://h, auth: {header: x, value: '${file:%s}$${file:/no}'}}}"
+
+
+def test_a_config_knows_the_files_it_is_made_of_and_tells_their_contents_apart(tmp_path):
+    key = tmp_path / "key"
+    found = []
+    for content in ("one", "one\n", "two"):
+        key.write_text(content)
+        found.append(parse(SECRET % key, "f", {}))
+
+    assert [list(config.files) for config in found] == [[str(key)]] * 3
+    assert len({config.files[str(key)] for config in found}) == 3
+    assert "files" not in repr(found[0])
+    assert parse(SECRET % key, "f", {}) == found[2]
+
+
+def test_a_file_that_cannot_be_used_names_those_that_could_mend_it(tmp_path):
+    text = "listen: {tls: {certificate: /no/crt, key: /no/key, client_ca: /no/ca}}\n"
+    with pytest.raises(ConfigError) as caught:
+        parse(text + SECRET % "/no/secret", "f", {})
+
+    assert list(caught.value.files) == ["/no/ca", "/no/crt", "/no/key", "/no/secret"]
+
+
 # Whatever is written
 
 
@@ -573,7 +600,7 @@ def test_every_key_says_what_it_is_for():
             inner = field.annotation
             if isinstance(inner, type) and hasattr(inner, "model_fields"):
                 yield from silent(inner, f"{path}.{name}")
-            elif not field.description and name not in {"name", "warnings"}:
+            elif not field.description and name not in {"name", "warnings", "files"}:
                 yield f"{path}.{name}"
 
     assert list(silent(Config)) == []

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("architecture", "dependencies", "errors", "standard")
+        for name in ("architecture", "connections", "dependencies", "errors", "standard")
     ),
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",

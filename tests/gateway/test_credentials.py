@@ -77,3 +77,18 @@ def test_programs_and_our_own_pages_pass(fields):
 def test_a_page_of_another_origin_is_refused(fields):
     with pytest.raises(errors.AuthorizationError):
         credentials.refuse_other_origins(fields, loopback=True)
+
+
+@pytest.mark.parametrize(
+    ("offered", "kept"),
+    [
+        (b"realtime, openai-insecure-api-key.sk-canary, v1", b"realtime, v1"),
+        (b"realtime,v1", b"realtime,v1"),
+        (b"openai-insecure-api-key.sk-canary", None),
+    ],
+)
+def test_a_key_among_the_subprotocols_of_a_websocket_is_removed(offered, kept):
+    head = [(b"Host", b"x"), (b"Sec-WebSocket-Protocol", offered)]
+    wanted = [] if kept is None else [(b"Sec-WebSocket-Protocol", kept)]
+
+    assert credentials.without_subprotocol_key(head) == [(b"Host", b"x"), *wanted]

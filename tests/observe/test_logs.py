@@ -249,3 +249,29 @@ def test_rejections_are_one_line_a_second_with_their_count(stream):
     assert {(line["event"], line["upstream"]) for line in lines} == {
         ("breaker.rejecting", "openai")
     }
+
+
+def test_level_and_form_can_change_while_lines_are_written(stream):
+    logs.configure("warning", "json", stream)
+    before = logs.get()
+    logs.change("debug", "json")
+    logs.get().debug("retry.scheduled")
+    before.info("proxy.started")  # keeps its level
+    logging.getLogger("somebody").info("heard")
+    logs.change("info", "console")
+    logs.get().info("proxy.draining")
+    logs.close()
+    first, second, third = stream.getvalue().splitlines()
+
+    assert [json.loads(line)["event"] for line in (first, second)] == [
+        "retry.scheduled",
+        "library.message",
+    ]
+    assert b"proxy.draining" in third
+    assert not third.startswith(b"{")
+
+
+def test_where_nothing_is_said_a_change_says_nothing():
+    logs.change("debug", "json")
+
+    assert not logs.enabled("error")

@@ -99,6 +99,26 @@ def test_a_success_ends_a_row_of_failures():
     assert circuit.breaker.state is State.CLOSED
 
 
+def test_a_busy_upstream_that_fails_now_and_then_stays_closed():
+    circuit = Circuit(failure_threshold=5)
+    under_way = [circuit.breaker.admit() for _ in range(200)]
+    for call in range(2_000):
+        end(under_way.pop(0), FAILED if call % 100 == 0 else None)
+        under_way.append(circuit.breaker.admit())
+
+    assert circuit.moves == []
+
+
+def test_streams_from_before_an_outage_do_not_end_its_row_of_failures():
+    circuit = Circuit(failure_threshold=5)
+    streams = [circuit.breaker.admit() for _ in range(10)]
+    for stream in streams[:5]:
+        circuit.call(FAILED)
+        end(stream, None)
+
+    assert circuit.breaker.state is State.OPEN
+
+
 def test_a_share_of_failures_opens_the_circuit():
     circuit = Circuit(failure_threshold=100, failure_rate=0.5, min_requests=20)
     for error in [None, FAILED] * 9 + [None]:
@@ -521,3 +541,81 @@ def test_every_event_in_every_state_leads_where_the_design_says(state, event):
     else:
         EVENTS[event](circuit)
     assert circuit.breaker.state is AFTER.get((state, event), state)
+
+
+def adopt(circuit, **settings):
+    told = []
+    circuit.breaker.adopt(schema.Breaker(**settings), told.append, lambda: None)
+    return told
+
+
+def test_new_thresholds_are_held_against_what_was_counted_before():
+    circuit = Circuit(failure_threshold=5)
+    circuit.call(FAILED)
+    told = adopt(circuit, failure_threshold=2)
+    assert circuit.breaker.state is State.CLOSED
+    circuit.call(FAILED)
+
+    assert circuit.breaker.state is State.OPEN
+    assert (circuit.told, [move.reason for move in told]) == ([], [Reason.CONSECUTIVE])
+
+
+def test_a_window_is_kept_while_its_length_is_and_begins_empty_with_another():
+    circuit = Circuit()
+    for error in (FAILED, None):
+        circuit.call(error)
+    adopt(circuit, failure_threshold=9)
+    kept = circuit.breaker.failure_ratio
+    adopt(circuit, window=30)
+
+    assert (kept, circuit.breaker.failure_ratio) == (0.5, 0)
+
+
+def test_an_open_circuit_keeps_its_time_and_grows_no_further_than_the_new_bound():
+    circuit = Circuit(timeout=40, max_timeout=160)
+    circuit.trip()
+    until = circuit.breaker.open_until
+    adopt(circuit, timeout=5, max_timeout=50)
+    assert circuit.breaker.open_until == until
+    circuit.clock.advance(40)
+    circuit.call(FAILED)
+
+    assert circuit.breaker.retry_after() == 50
+
+
+def test_the_open_time_of_a_closed_circuit_is_the_new_one():
+    circuit = Circuit(timeout=40)
+    adopt(circuit, timeout=5, failure_threshold=1)
+    circuit.call(FAILED)
+
+    assert circuit.breaker.retry_after() == 5
+
+
+def test_a_new_mode_applies_and_one_that_an_operator_chose_stays_where_the_file_says_nothing_new():
+    circuit = Circuit()
+    circuit.trip()
+    circuit.breaker.mode = "observe"
+    adopt(circuit, failure_threshold=3)
+    chosen = circuit.breaker.mode
+    adopt(circuit, mode="disabled")
+
+    assert (chosen, circuit.breaker.mode) == ("observe", "disabled")
+
+
+def test_a_call_from_before_is_judged_by_what_counts_now():
+    circuit = Circuit()
+    permit = circuit.breaker.admit()
+    adopt(circuit, failure_threshold=1, failure_on=frozenset({500}))
+    end(permit, FAILED)
+
+    assert circuit.breaker.state is State.CLOSED
+
+
+def test_a_probe_finds_enough_successes_where_fewer_are_wanted_now():
+    circuit = Circuit(success_threshold=3)
+    circuit.wait_until_half_open()
+    circuit.call()
+    adopt(circuit, success_threshold=2)
+    circuit.call()
+
+    assert circuit.breaker.state is State.CLOSED

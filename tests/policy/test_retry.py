@@ -198,3 +198,10 @@ def test_one_policy_serves_many_requests_at_once():
         for attempts in (1, 2, 3)
     ]
     assert waits == [[1.0] * 10, [2.0] * 10, [4.0] * 10]
+
+
+def test_what_was_only_a_stale_connection_is_repeated_at_once_by_the_same_rules():
+    stale = errors.NetworkError("ended", condition="reset")
+
+    assert decide(failure(stale, at_once=True)).wait == 0
+    assert decide(failure(stale, at_once=True, may_repeat=False)).suppressed == "method"

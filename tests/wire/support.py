@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from proxy import errors
 from proxy.config.url import Url
-from proxy.wire.caller import CallerLimits
 from proxy.wire.client import Client
 from proxy.wire.message import Body, Limits, Outgoing, Reply, Request
+from proxy.wire.roster import CallerLimits
 from proxy.wire.server import Server
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -575,3 +575,11 @@ async def test_a_replayed_body_is_sent_again_from_its_beginning():
                 await ask(client, get("/a", "POST", replay.open()))
             assert await ask(client, get("/a", "POST", replay.open())) == (200, b"ok")
     assert seen == [b"abcdef", b"abcdef"]
+
+
+async def test_interim_answers_without_end_are_no_answer():
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 100
+    async with origin(saying(hints + OK)) as client:
+        with pytest.raises(errors.NetworkError) as caught:
+            await client.exchange(get(), limits())
+    assert caught.value.condition == "protocol"

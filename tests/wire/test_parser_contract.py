@@ -3,12 +3,16 @@
 A failure here after an upgrade of aiohttp says what has changed; `wire/` must be looked at first.
 """
 
+import ast
 import asyncio
+import importlib
+from pathlib import Path
 
 import pytest
 from aiohttp import __version__
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 
+from proxy.wire import parser as door
 from proxy.wire.parser import (
     MALFORMED,
     LineTooLong,
@@ -52,8 +56,119 @@ def post(*lines: bytes, body: bytes = b"") -> bytes:
     return b"\r\n".join([b"POST / HTTP/1.1", b"Host: x", *lines]) + b"\r\n\r\n" + body
 
 
+READ_AGAINST = "3.14.5"
+
+RELIED_ON = {
+    "aiohttp": {"StreamReader"},
+    "aiohttp.base_protocol": {"BaseProtocol"},
+    "aiohttp.http_exceptions": {"HttpProcessingError", "LineTooLong"},
+    "aiohttp.http_parser": {
+        "HttpRequestParser",
+        "HttpRequestParserPy",
+        "HttpResponseParser",
+        "HttpResponseParserPy",
+        "RawRequestMessage",
+        "RawResponseMessage",
+    },
+}
+"""Every name of aiohttp in `wire/`, by module."""
+
+
 def test_it_is_the_version_this_was_read_against():
-    assert __version__ == "3.14.5"
+    assert __version__ == READ_AGAINST, (
+        f"this is aiohttp {__version__}, and proxy/wire was written against {READ_AGAINST}: see which"
+        " other tests here fail, read the changes of its http_parser, and then pin it anew"
+    )
+
+
+def test_the_table_has_every_name_that_comes_through_the_door():
+    tree = ast.parse(Path(door.__file__).read_text())
+    found = {
+        node.module: {alias.name for alias in node.names}
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aiohttp")
+    }
+    assert found == RELIED_ON
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module, names in RELIED_ON.items() for name in names]
+)
+def test_a_name_that_is_relied_on_is_there_and_public(module, name):
+    assert not name.startswith("_")
+    assert hasattr(importlib.import_module(module), name), (
+        f"aiohttp {__version__} has no {module}.{name} any more, which proxy/wire/parser.py relies on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (RequestParser, {"feed_data", "message_consumed", "feed_eof"}),
+        (ResponseParser, {"feed_data", "feed_eof"}),
+        (door.StreamReader, {"read_nowait", "is_eof", "at_eof", "total_bytes"}),
+    ],
+)
+def test_what_is_called_on_an_object_is_there(kind, names):
+    missing = {name for name in names if not hasattr(kind, name)}
+    assert not missing, f"aiohttp {__version__}: {kind.__name__} has no {', '.join(missing)}"
+
+
+async def test_a_head_that_is_too_large_in_one_field_says_so(requests):
+    with pytest.raises(LineTooLong):
+        requests.feed_data(post(b"A: " + b"b" * 5000))
+
+
+# Upgrades
+
+
+HANDSHAKE = (b"Connection: Upgrade", b"Upgrade: websocket")
+
+
+def get(*lines: bytes, rest: bytes = b"") -> bytes:
+    return b"\r\n".join([b"GET / HTTP/1.1", b"Host: x", *lines]) + b"\r\n\r\n" + rest
+
+
+@pytest.mark.parametrize("lines", [HANDSHAKE, (*HANDSHAKE, b"Content-Length: 0")])
+async def test_what_comes_with_the_head_of_an_upgrade_is_given_once_it_is_consumed(requests, lines):
+    [(head, body)], upgraded, rest = requests.feed_data(get(*lines, rest=b"early"))
+    assert (bool(head.upgrade), head.should_close, body.is_eof()) == (True, False, True)
+    assert (upgraded, rest) == (False, b"")
+
+    requests.message_consumed()
+
+    assert requests.feed_data(b"") == ((), True, b"early")
+
+
+async def test_after_an_upgrade_with_nothing_early_there_is_nothing(requests):
+    requests.feed_data(get(*HANDSHAKE))
+    requests.message_consumed()
+
+    assert requests.feed_data(b"") == ((), True, b"")
+
+
+async def test_an_upgrade_that_connection_does_not_name_is_none(requests):
+    [(head, _)], _, _ = requests.feed_data(get(b"Upgrade: websocket"))
+    assert not head.upgrade
+
+
+async def test_every_protocol_an_upgrade_names_is_in_the_head_for_framing_to_judge(requests):
+    [(head, _)], _, _ = requests.feed_data(get(*HANDSHAKE, b"Upgrade: h2c"))
+
+    assert head.headers.getall("Upgrade") == ["websocket", "h2c"]
+
+
+async def test_an_answer_of_101_gives_what_came_with_it(responses):
+    [(head, _)], upgraded, rest = responses.feed_data(
+        b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly"
+    )
+    assert (head.code, upgraded, rest) == (101, True, b"early")
+
+
+async def test_an_answer_of_101_without_an_upgrade_switches_nothing(responses):
+    [(head, _)], upgraded, rest = responses.feed_data(b"HTTP/1.1 101 S\r\n\r\n")
+
+    assert (head.code, upgraded, rest) == (101, False, b"")
 
 
 async def test_the_parsers_in_use_are_the_c_ones(requests, responses):

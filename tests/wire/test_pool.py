@@ -123,3 +123,33 @@ async def test_a_closed_pool_keeps_nothing():
         held.close()
         await asyncio.sleep(1)
         assert client.pool.connections == 0
+
+
+async def test_a_retired_pool_serves_who_is_there_and_keeps_nothing():
+    async with origin(saying(*[OK] * 9), connections=2, keepalive=15) as client:
+        held = await client.exchange(get(), limits())
+        with await client.exchange(get(), limits()) as exchange:
+            assert await exchange.read() == b""
+        client.retire()
+        await asyncio.sleep(0.1)
+        assert client.pool.connections == 1
+        with await client.exchange(get(), limits()) as late:
+            assert await late.read() == b""
+        assert await held.read() == b""
+        held.close()
+        await asyncio.sleep(0.1)
+        assert client.pool.connections == 0
+
+
+async def test_who_waits_at_a_pool_that_is_retired_gets_a_connection_still():
+    async with origin(saying(*[OK] * 9), connections=1) as client:
+        held = await client.exchange(get(), limits())
+        waiting = asyncio.ensure_future(client.exchange(get(), limits()))
+        await asyncio.sleep(0)
+        client.retire()
+        assert await held.read() == b""
+        held.close()
+        with await waiting as exchange:
+            assert await exchange.read() == b""
+        await asyncio.sleep(0.1)
+        assert client.pool.connections == 0
