@@ -19,6 +19,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
+ENVOY, CADDY, PORTKEY = "Envoy", "Caddy", "Portkey"
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -30,6 +32,10 @@ class Contender:
     command: Callable[[Path, int, int], list[str]]
     prefix: str = ""
     """What goes before each path."""
+    headers: Callable[[int], tuple[str, ...]] = lambda _: ()
+    """The lines each request needs, given the upstream's port."""
+    scenarios: tuple[str, ...] = ()
+    """The keys of those it can take part in, where it is not all."""
 
 
 def _of_program(name: str, *arguments: str) -> Callable[[], str | None]:
@@ -210,7 +216,7 @@ def _envoy(folder: Path, port: int, upstream: int) -> list[str]:
     ]
 
 
-CADDY = """
+CADDYFILE = """
 {{
   admin off
   auto_https off
@@ -236,8 +242,34 @@ http://127.0.0.1:{port} {{
 
 def _caddy(folder: Path, port: int, upstream: int) -> list[str]:
     config = folder / "Caddyfile"
-    config.write_text(CADDY.format(port=port, upstream=upstream))
+    config.write_text(CADDYFILE.format(port=port, upstream=upstream))
     return [program("caddy") or "caddy", "run", "--adapter", "caddyfile", "--config", str(config)]
+
+
+def _portkey_program() -> Path | None:
+    named = os.environ.get("PORTKEY_GATEWAY") or program("gateway")
+    return Path(named).resolve() if named else None
+
+
+def _portkey_version() -> str | None:
+    script = _portkey_program()
+    package = script.parent.parent / "package.json" if script else None
+    if package is None or not package.is_file():
+        return None
+    about = json.loads(package.read_text())
+    # Others, too, call a program "gateway".
+    return str(about["version"]) if about.get("name") == "@portkey-ai/gateway" else None
+
+
+def _portkey(folder: Path, port: int, upstream: int) -> list[str]:  # noqa: ARG001
+    command = [str(_portkey_program()), "--headless", f"--port={port}"]
+    return ["env", "NODE_ENV=production", *command]
+
+
+def _portkey_headers(upstream: int) -> tuple[str, ...]:
+    host = f"http://127.0.0.1:{upstream}/small"
+    config = {"provider": "openai", "custom_host": host, "retry": {"attempts": 3}}
+    return (f"x-portkey-config: {json.dumps(config)}",)
 
 
 NAIVE = Contender("naive aiohttp", lambda: version("aiohttp"), _naive)
@@ -248,8 +280,18 @@ OCTOLLM = Contender(
 ALL = (
     NAIVE,
     OCTOLLM,
-    Contender("Envoy", _of_program("envoy", "--version"), _envoy),
-    Contender("Caddy", _of_program("caddy", "version"), _caddy),
+    Contender(ENVOY, _of_program("envoy", "--version"), _envoy),
+    Contender(CADDY, _of_program("caddy", "version"), _caddy),
     Contender("HAProxy", _of_program("haproxy", "-v"), _haproxy),
     Contender("nginx", _of_program("nginx", "-v"), _nginx),
+    Contender(
+        PORTKEY,
+        _portkey_version,
+        _portkey,
+        # A header tells it where to go; the query, which it ignores, takes the path. Streams, and
+        # paths it only passes on, it answers with 500 (1.15.2 on Node 20: immutable headers).
+        prefix="/v1/chat/completions?",
+        headers=_portkey_headers,
+        scenarios=("small-64", "small-1"),
+    ),
 )

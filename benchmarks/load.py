@@ -36,6 +36,8 @@ class Target:
     path: str
     method: str = "POST"
     body: int = 820
+    headers: tuple[str, ...] = ()
+    """Lines of their own, for wrk alone."""
 
 
 def requests(target: Target, connections: int, seconds: int, cpu: int, log: Path) -> Requests:
@@ -44,6 +46,7 @@ def requests(target: Target, connections: int, seconds: int, cpu: int, log: Path
     if wrk is None:
         raise SystemExit("wrk is not installed (Debian: apt-get install wrk)")
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+    command += [word for line in target.headers for word in ("-H", line)]
     command += ["-s", str(HERE / "wrk.lua"), f"http://127.0.0.1:{target.port}{target.path}"]
     with Process([*command, "--", target.method, str(target.body)], cpu, log) as process:
         said = process.rest()

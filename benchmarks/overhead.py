@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import chart
 import contenders
 import process
 import report
@@ -37,13 +38,15 @@ def main() -> None:
             for scenario in chosen:
                 series = scenarios.play(scenario, installed, place, options.seconds, options.rounds)
                 results.append((scenario, series))
-                print(report.page([results[-1]], versions, ""), flush=True)
+                print(report.section(scenario, series), flush=True)
     about = (
         f"`make bench`: {options.rounds} rounds of {options.seconds} s, medians. "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, "
         f"Python {platform.python_version()}."
     )
-    report.write_page(options.page, report.page(results, versions, about))
+    drawn = chart.draw(options.chart, results)
+    picture = os.path.relpath(options.chart, options.page.parent) if drawn else None
+    report.write_page(options.page, report.page(results, versions, about, picture))
     report.write_csv(options.csv, results, versions)
 
 
@@ -55,6 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--scenario", nargs="+", metavar="KEY", help="these scenarios alone")
     parser.add_argument("--page", type=Path, default=DOCS / "performance.md")
     parser.add_argument("--csv", type=Path, default=DOCS / "performance.csv")
+    parser.add_argument("--chart", type=Path, default=DOCS / "images" / "performance.png")
     return parser.parse_args()
 
 

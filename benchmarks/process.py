@@ -41,6 +41,10 @@ def raise_file_limit() -> int:
     return hard
 
 
+class Gone(SystemExit):
+    """Whoever was asked has ended or answers nothing; uncaught, it ends the run and says why."""
+
+
 class Process:
     """A command on one CPU; `with Process(...)` ends it and whatever it started."""
 
@@ -105,7 +109,7 @@ class Process:
 
     def _gone(self) -> str:
         said = self._log.read_text(errors="replace")[-2000:]
-        raise SystemExit(f"{self._command} does not do its part:\n{said}")
+        raise Gone(f"{self._command} does not do its part:\n{said}")
 
     def cpu_seconds(self) -> float:
         """Give user and system time of the whole tree, of its dead children too."""
@@ -133,4 +137,4 @@ def _pss(pid: int) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
-    raise SystemExit(f"no memory figures for process {pid}")
+    raise Gone(f"no memory figures for process {pid}")

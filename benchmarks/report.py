@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import contenders
+import musts
 from scenarios import Sample, Scenario, Series
 
 BEGIN = "<!-- measured: written by benchmarks/overhead.py -->"
@@ -23,29 +24,64 @@ def write_page(page: Path, text: str) -> None:
     page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
-def page(results: Results, versions: Mapping[str, str | None], about: str) -> str:
-    """Give all tables in Markdown, with what was compared and what was not there."""
+def page(
+    results: Results, versions: Mapping[str, str | None], about: str, chart: str | None
+) -> str:
+    """Give all in Markdown: who was compared and who was not there, chart, promises, tables."""
     named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     absent = ", ".join(name for name, version in versions.items() if not version) or "nothing"
-    parts = [f"{about}\n\nCompared: {named}. Not installed: {absent}.\n"]
-    parts += [f"### {scenario.title}\n\n{_table(scenario, series)}" for scenario, series in results]
+    picture = (
+        f"![CPU time and memory of each contender]({chart})"
+        if chart
+        else "No chart: matplotlib is not installed, or nothing it shows was measured."
+    )
+    parts = [f"{about}\n\nCompared: {named}. Not installed: {absent}.\n\n{picture}\n"]
+    parts += [f"### What it must cost\n\n{_promises(results)}"]
+    parts += [section(scenario, series) for scenario, series in results]
     return "\n".join(parts)
 
 
+def section(scenario: Scenario, series: Sequence[Series]) -> str:
+    """Give one scenario in Markdown."""
+    return f"### {scenario.title}\n\n{_table(scenario, series)}"
+
+
+def _promises(results: Results) -> str:
+    found = musts.found(results)
+    rows, kept = [], 0
+    for must in musts.ALL:
+        measured = must.measured(found)
+        verdict, figure = "not measured", ""
+        if measured is not None:
+            met = measured <= must.limit
+            kept += met
+            verdict, figure = "yes" if met else "**no**", f"{measured:.3g}"
+        rows.append([must.what, f"≤ {must.limit:.3g} {must.unit}", figure, verdict])
+    text = _lines(["", "must", "measured", "met"], rows, ["---", "---", "---:", "---"])
+    return f"{text}\nMet: {kept} of {len(rows)}.\n"
+
+
+def _lines(heads: list[str], rows: list[list[str]], rule: list[str]) -> str:
+    return "".join("| " + " | ".join(line) + " |\n" for line in (heads, rule, *rows))
+
+
 def _table(scenario: Scenario, series: Sequence[Series]) -> str:
+    there = [one for one in series if one.samples]
     if scenario.once:
         heads = ["", "KiB per stream"]
-        rows = [[_name(one), f"{one.samples[0].cost:.1f}"] for one in series if one.samples[0].cost]
+        rows = [[_name(one), f"{one.samples[0].cost:.1f}"] for one in there if one.samples[0].cost]
     else:
         heads = ["", f"CPU µs per {scenario.unit}", "times naive", "times Envoy"]
         heads += [f"{_plural(scenario.unit)}/s", "p50 ms", "p99 ms"]
-        rows = [list(_row(one, series)) for one in series]
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+        rows = [list(_row(one, there)) for one in there]
+    text = _lines(heads, rows, ["---", *["---:"] * (len(heads) - 1)])
     failed = [one for one in series if any(sample.failed for sample in one.samples)]
     for one in failed:
         count = sum(sample.failed for sample in one.samples)
         text += f"\n{one.name}: {count} of its answers failed or never came.\n"
+    for one in series:
+        if one.left_out:
+            text += f"\n{one.name} is left out here: it ended, or answered nothing.\n"
     return text
 
 

@@ -6,6 +6,7 @@ work: it says what a proxy costs even where the load's CPU, and not the proxy, w
 
 import resource
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ import contenders
 import load
 from contenders import Contender
 from load import Target
-from process import Process, free_port
+from process import Gone, Process, free_port
 
 MIB = 1 << 20
+NO_PROXY = "(no proxy)"
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ class Running:
 
     @property
     def name(self) -> str:
-        return self.contender.name if self.contender else "(no proxy)"
+        return self.contender.name if self.contender else NO_PROXY
 
     def target(self, path: str, method: str = "POST", body: int = 820) -> Target:
-        prefix = self.contender.prefix if self.contender else ""
-        return Target(self.port, prefix + path, method, body)
+        if self.contender is None:
+            return Target(self.port, path, method, body)
+        headers = self.contender.headers(self.place.upstream)
+        return Target(self.port, self.contender.prefix + path, method, body, headers)
 
     @contextmanager
     def watched(self) -> Iterator[list[float]]:
@@ -85,20 +89,23 @@ class Scenario:
 
 @dataclass
 class Series:
-    """All rounds of one contender in one scenario."""
+    """All rounds of one contender in one scenario; none, where it was left out."""
 
     name: str
     samples: list[Sample] = field(default_factory=list)
+    left_out: bool = False
 
     def median(self, what: Callable[[Sample], float]) -> float:
         return statistics.median(map(what, self.samples))
 
-    def ratio(self, other: "Series") -> float | None:
-        """Give the median of cost over the other's cost in the same round."""
+    def ratio(
+        self, other: "Series", what: Callable[[Sample], float] = lambda sample: sample.cost
+    ) -> float | None:
+        """Give the median of a figure over the other's in the same round."""
         pairs = [
-            (mine.cost, theirs.cost)
+            (what(mine), what(theirs))
             for mine, theirs in zip(self.samples, other.samples, strict=True)
-            if theirs.cost
+            if what(theirs)
         ]
         return statistics.median(mine / theirs for mine, theirs in pairs) if pairs else None
 
@@ -106,22 +113,60 @@ class Series:
 def play(
     scenario: Scenario, entrants: Sequence[Contender], place: Place, seconds: int, rounds: int
 ) -> list[Series]:
-    """Start who takes part, let each warm up, and ask them in turn, round by round."""
+    """Start who takes part, let each warm up, and ask them in turn, round by round.
+
+    Who ends or falls silent is left out: its series comes back empty.
+    """
     with ExitStack() as stack:
-        running = [] if scenario.only else [Running(place, place.upstream)]
-        running += [
-            _start(contender, place, stack, dead=scenario.dead_upstream)
-            for contender in entrants
-            if not scenario.only or contender.name in scenario.only
-        ]
-        series = [Series(one.name) for one in running]
+        running = _begin(scenario, entrants, place, stack)
+        if not scenario.only:
+            running.insert(0, (Running(place, place.upstream), Series(NO_PROXY)))
+        series = [record for _, record in running]
         if not scenario.once:
-            for one in running:
-                scenario.ask(one, 1)
+            _ask_all(scenario, running, 1)
+            for record in series:
+                record.samples.clear()
         for _ in range(1 if scenario.once else rounds):
-            for one, record in zip(running, series, strict=True):
-                record.samples.append(scenario.ask(one, seconds))
+            _ask_all(scenario, running, seconds)
     return series
+
+
+def _begin(
+    scenario: Scenario, entrants: Sequence[Contender], place: Place, stack: ExitStack
+) -> list[tuple[Running | None, Series]]:
+    begun: list[tuple[Running | None, Series]] = []
+    for contender in entrants:
+        if contender.name not in (scenario.only or (contender.name,)):
+            continue
+        if scenario.key not in (contender.scenarios or (scenario.key,)):
+            continue
+        record, running = Series(contender.name), None
+        with _leaving_out(record):
+            running = _start(contender, place, stack, dead=scenario.dead_upstream)
+        begun.append((running, record))
+    return begun
+
+
+def _ask_all(
+    scenario: Scenario, running: Sequence[tuple[Running | None, Series]], seconds: int
+) -> None:
+    for one, record in running:
+        if one is not None and not record.left_out:
+            with _leaving_out(record):
+                record.samples.append(scenario.ask(one, seconds))
+
+
+@contextmanager
+def _leaving_out(record: Series) -> Iterator[None]:
+    """Go on without a contender that is gone; without the upstream there is nothing to measure."""
+    try:
+        yield
+    except (Gone, OSError) as reason:  # /proc says nothing of a process that has ended
+        if record.name == NO_PROXY:
+            raise
+        record.left_out = True
+        record.samples.clear()
+        print(f"{record.name} is left out: {reason}", file=sys.stderr, flush=True)
 
 
 def _start(contender: Contender, place: Place, stack: ExitStack, *, dead: bool) -> Running:
@@ -140,7 +185,7 @@ def _requests(running: Running, target: Target, connections: int, seconds: int) 
     with running.watched() as spent:
         saw = load.requests(target, connections, seconds, place.load_cpu, place.folder / "wrk.log")
     if not saw.requests:
-        raise SystemExit(f"{running.name} answered nothing")
+        raise Gone(f"{running.name} answered nothing")
     return Sample(
         cost=spent[0] / saw.requests,
         rate=saw.requests / saw.seconds,
@@ -183,6 +228,8 @@ def _events(running: Running, seconds: int) -> Sample:
         streams.events()
         with running.watched() as spent:
             saw = streams.events_of(seconds)
+    if not saw.events:
+        raise Gone(f"{running.name} let no event through")
     return Sample(
         cost=spent[0] / saw.events,
         rate=saw.events / seconds,

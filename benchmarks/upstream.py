@@ -14,7 +14,8 @@ from typing import cast
 
 import uvloop
 
-PATH = re.compile(rb"[A-Z]+ [^ ]*?/(small|large|events|idle) ")
+# What follows the name is nobody's concern: an LLM gateway appends the API's own path.
+PATH = re.compile(rb"[A-Z]+ [^ ]*?/(small|large|events|idle)[ /]")
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 TICK = 0.001

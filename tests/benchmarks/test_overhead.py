@@ -30,7 +30,8 @@ def bench(page: Path, *arguments: str) -> list[dict[str, str]]:
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     results = page.with_suffix(".csv")
     command = [sys.executable, str(BENCH), "--seconds", "1", "--rounds", "1"]
-    command += ["--page", str(page), "--csv", str(results), *arguments]
+    command += ["--page", str(page), "--csv", str(results)]
+    command += ["--chart", str(page.with_suffix(".png")), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -78,10 +79,21 @@ def test_ratios_are_made_within_a_round():
 def test_the_page_says_what_was_not_installed_and_what_failed():
     broken = Series("nginx", [Sample(1e-6, failed=3)])
 
-    text = report.page([(ALL[0], [broken])], {"nginx": "1.22.1", "Envoy": None}, "about")
+    text = report.page([(ALL[0], [broken])], {"nginx": "1.22.1", "Envoy": None}, "about", None)
 
     assert "Compared: nginx 1.22.1. Not installed: Envoy." in text
     assert "nginx: 3 of its answers failed or never came." in text
+    assert "No chart: matplotlib is not installed" in text
+
+
+def test_the_page_shows_the_chart_and_says_who_was_left_out():
+    series = [Series("nginx", left_out=True), Series("Envoy", [Sample(1e-6)])]
+
+    text = report.page([(ALL[0], series)], {}, "about", "images/chart.png")
+
+    assert "](images/chart.png)" in text
+    assert "nginx is left out here: it ended, or answered nothing." in text
+    assert "| nginx |" not in text
 
 
 def test_the_cpu_time_of_children_counts():
