@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
 
@@ -204,8 +204,12 @@ class Proxy:
             await self._try_to_reload()
 
     async def _try_to_reload(self) -> None:
-        with suppress(ConfigError, errors.CapacityExceededError):  # told, or of no interest now
+        try:
             await self.reload()
+        except (ConfigError, errors.CapacityExceededError):
+            pass  # told, or of no interest now
+        except Exception as fault:  # noqa: BLE001 -- a fault of ours must not end the watching
+            logs.get().critical("config.rejected", file=self.file, exc_info=fault)
 
     def _watched(self) -> set[str]:
         if self.file is None or not self.config.watch:

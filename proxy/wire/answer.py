@@ -62,7 +62,7 @@ class Answer:
     def __init__(
         self, pool: Pool, origin: Origin, method: str, limits: Limits, timings: Timings
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = origin.loop
         self._pool = pool
         self._origin = origin
         self._method = method

@@ -46,7 +46,6 @@ class Origin(Connection):
         "_early",
         "_gone",
         "_head_bytes",
-        "_loop",
         "_parser",
         "_readable",
         "alarm",
@@ -55,14 +54,15 @@ class Origin(Connection):
         "end",
         "heads",
         "idle_since",
+        "loop",
         "payload",
         "used",
     )
 
     def __init__(self, gone: Callable[["Origin"], None]) -> None:
         self._gone = gone
-        self._loop = asyncio.get_running_loop()
-        self.alarm = Alarm(self._loop, self._late)
+        self.loop = asyncio.get_running_loop()
+        self.alarm = Alarm(self.loop, self._late)
         self._parser: ResponseParser | None = None
         self._paused = False
         self._early = b""
@@ -163,7 +163,7 @@ class Origin(Connection):
         self.payload = None
         self._head_bytes = self._body_bytes = 0
         if self._parser is None:
-            self._parser = response_parser(self, self._loop, _HEAD_SIZE)
+            self._parser = response_parser(self, self.loop, _HEAD_SIZE)
 
     def write(self, data: bytes) -> None:
         if not self._transport.is_closing():
@@ -171,13 +171,13 @@ class Origin(Connection):
 
     async def readable(self) -> None:
         """Wait for a head, bytes of the body, or the end, which is LATE when the alarm rings."""
-        self._readable = self._loop.create_future()
+        self._readable = self.loop.create_future()
         await self._readable
 
     async def drained(self) -> None:
         """Wait for room to write, or the end, which is LATE when the alarm rings."""
         while self.congested and self.end is None:
-            self._drained = self._loop.create_future()
+            self._drained = self.loop.create_future()
             await self._drained
 
     def settle(self, bodiless: bool, chunked: bool) -> bool:
