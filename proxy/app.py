@@ -22,6 +22,7 @@ import proxy
 from proxy import errors
 from proxy.admin.server import Admin
 from proxy.config import schema, tls
+from proxy.config.listening import AdminListener
 from proxy.config.load import load
 from proxy.config.problem import ConfigError, Problem
 from proxy.config.providers import PROVIDERS
@@ -219,11 +220,11 @@ class Proxy:
     def _handler(self, name: str) -> Handle:
         return partial(self.gateway.handle, only=name) if name else self.gateway.handle
 
-    def _admin_for(self, settings: schema.AdminListener) -> Admin:
+    def _admin_for(self, settings: AdminListener) -> Admin:
         reload = None if self.file is None else self.reload
         return Admin(settings, self.metrics, lambda: self.ready, reload)
 
-    async def _opened(self, admin: Admin, where: schema.AdminListener) -> str:
+    async def _opened(self, admin: Admin, where: AdminListener) -> str:
         with naming(where.host, where.port):
             return url(await admin.start())
 
@@ -239,7 +240,7 @@ def tell_warnings(config: schema.Config, file: str) -> None:
         logs.get().warning("config.warning", file=file, problems=[str(warning)])
 
 
-def _place(where: schema.AdminListener) -> tuple[str, int]:
+def _place(where: AdminListener) -> tuple[str, int]:
     return where.host, where.port
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from proxy.config import schema, tls
+from proxy.config.listening import ListenerTls
 from proxy.wire.roster import CallerLimits
 from proxy.wire.server import Address, Handle, Refuse, Server
 
@@ -24,7 +25,7 @@ class Wanted:
     name: str
     host: str
     port: int
-    tls: schema.ListenerTls | None
+    tls: ListenerTls | None
     files: tuple[str, ...]
     limits: CallerLimits
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from proxy import envelope, errors
 from proxy.admin import guard
 from proxy.config import schema
+from proxy.config.listening import AdminListener
 from proxy.config.problem import ConfigError
 from proxy.config.url import is_loopback
 from proxy.errors import OctoLLMError
@@ -47,7 +48,7 @@ class Admin:
 
     def __init__(
         self,
-        settings: schema.AdminListener,
+        settings: AdminListener,
         metrics: Metrics,
         ready: Callable[[], bool],
         reload: Callable[[], Awaitable[str]] | None = None,

@@ -2,6 +2,7 @@
 
     load         a file to a `Config`, or every problem in it at once
     schema       every key: type, range, built-in value, meaning
+    listening    the keys of listen, admin and tls, in the same form
     settings     what a block of settings is, and the types its keys have
     units, fields, url   how single values are written
     document     YAML to a tree that knows where each value stood

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from proxy.config import tls
 from proxy.config.fields import meant
-from proxy.config.schema import AdminListener, Config, Listener
+from proxy.config.listening import AdminListener, Listener
+from proxy.config.schema import Config
 from proxy.config.units import Unreadable
 from proxy.config.url import is_loopback
 

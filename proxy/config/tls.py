@@ -6,7 +6,7 @@ Rule 2: nothing here connects or listens. Files are read once, when a context is
 
 import ssl
 
-from proxy.config.schema import ListenerTls, UpstreamTls
+from proxy.config.listening import ListenerTls, UpstreamTls
 
 _ALPN = ["http/1.1"]
 """All we speak: a peer that would rather have HTTP/2 is told so in the handshake."""

@@ -9,6 +9,7 @@ import pytest
 from proxy.admin import server
 from proxy.admin.server import Admin
 from proxy.config import schema
+from proxy.config.listening import AdminListener
 from proxy.observe import logs
 from proxy.observe.metrics import BreakerReading, Metrics
 from proxy.policy.transitions import State
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.real_time
 
 
 def admin(metrics: Metrics | None = None, *, ready=lambda: True, **settings) -> Admin:
-    listener = schema.AdminListener(**{"port": 0, **settings})
+    listener = AdminListener(**{"port": 0, **settings})
     return Admin(listener, metrics or Metrics(), ready)
 
 

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from proxy.config import layers
 from proxy.config.fields import When
+from proxy.config.listening import DataListener
 from proxy.config.load import load, parse
 from proxy.config.problem import ConfigError
 from proxy.config.schema import (
     Breaker,
     Budget,
     Config,
-    DataListener,
     Fallback,
     Policy,
     Pool,

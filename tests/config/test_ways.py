@@ -8,9 +8,9 @@ import pytest
 import trustme
 
 from proxy.config import tls
+from proxy.config.listening import ListenerTls, UpstreamTls
 from proxy.config.load import parse
 from proxy.config.problem import ConfigError
-from proxy.config.schema import ListenerTls, UpstreamTls
 from proxy.config.url import Url, is_loopback, url
 
 
