@@ -116,9 +116,11 @@ class Proxy:
                     await self._become(config)
             except ConfigError as error:
                 self._reject(error)
+                await self._watch.learn()
                 raise
             self.differs_since = None
             self._rejected_files = frozenset()
+            await self._watch.learn()
         return "unchanged" if same else "reloaded"
 
     def reload_soon(self) -> None:

@@ -39,6 +39,11 @@ class Watch:
         """Take what stands there now for known: it is about to be read anyway."""
         self._known = self._seen = await asyncio.to_thread(self._look)
 
+    async def learn(self) -> None:
+        """Take for known what is new to the files of the moment: it has just been read."""
+        now = await asyncio.to_thread(self._look)
+        self._known = self._seen = {name: self._known.get(name, sign) for name, sign in now.items()}
+
     def _look(self) -> dict[str, Sign | None]:
         return {name: _sign(name) for name in self._files()}
 

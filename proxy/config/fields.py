@@ -84,13 +84,13 @@ def one_of(value: object, known: Iterable[str]) -> str:
     raise Unreadable(f"is not one of {', '.join(known)}{meant(text(value), known)}")
 
 
-def condition(value: object) -> str | int:
+def condition(value: object, words: tuple[str, ...] = WORDS) -> str | int:
     """Read one entry of retry_on or failure_on: a word, or a status of 400 to 599."""
-    if value in WORDS:
+    if value in words:
         return str(value)
     if isinstance(value, str) and not value.lstrip("-").isdecimal():
         raise Unreadable(
-            f"is not a status or one of {', '.join(WORDS)}{meant(value, WORDS)}",
+            f"is not a status or one of {', '.join(words)}{meant(value, words)}",
         )
     status = whole(value)
     if not 400 <= status <= 599:
@@ -102,7 +102,7 @@ def retryable(value: object) -> str | int:
     """Read an entry of retry_on: a cut body has reached the caller already."""
     if value == "cut":
         raise Unreadable("is not retried: part of the answer has reached the caller by then")
-    return condition(value)
+    return condition(value, WORDS[:-1])
 
 
 def blaming(value: object) -> str | int:

@@ -5,6 +5,7 @@ The table is the contract's; this is the only file that turns a foreign status i
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -78,6 +79,7 @@ def translate(
     error.condition = status
     if origin.our_credential and status in _CREDENTIAL_ERRORS:
         error.severity = Severity.CRITICAL  # nobody gets through until somebody mends our key
+        error.message += " (the key is the proxy's own)"
     return error
 
 
@@ -148,6 +150,8 @@ def _scrubbed(value: Any, depth: int) -> Any:
         return {redact(key): _scrubbed(item, depth - 1) for key, item in value.items() if depth}
     if isinstance(value, list):
         return [_scrubbed(item, depth - 1) for item in value if depth]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # Python reads NaN; JSON has none, and our envelope is JSON
     return value
 
 

@@ -44,7 +44,7 @@ class Call:
         "request",
         "request_id",
         "stopwatch",
-        "token_field",
+        "token_fields",
         "told",
         "upstream",
         "upstream_seconds",
@@ -64,8 +64,8 @@ class Call:
         self.request_id = request_id
         self.stopwatch = stopwatch
         self.began = stopwatch()
-        self.token_field = b""
-        """The field that brought our own listener's token: for us, and nobody after us."""
+        self.token_fields: frozenset[bytes] = frozenset()
+        """The fields that brought our own listener's token: for us, and nobody after us."""
         self.attempts = 0
         self.declined = False
         """The upstream asked for a longer wait than we give; the caller may have the patience."""
@@ -109,7 +109,10 @@ class Call:
         level = Severity.DEBUG if isinstance(error, _QUIET) else error.severity
         if logs.enabled(level):
             facts = self._facts(status, error.error_code, "failed", duration)
-            facts |= {"error": error.message, "reason": error.condition}
+            facts |= {
+                "error": error.message,
+                "reason": None if error.condition is None else str(error.condition),
+            }
             if level is Severity.CRITICAL:
                 facts["exc_info"] = error.__cause__
             getattr(self.log, level)("request.failed", **facts)

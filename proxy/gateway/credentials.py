@@ -6,6 +6,7 @@ this file holds a header's value.
 
 import hmac
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from proxy import errors
 from proxy.wire.browser import crosses_origins
@@ -21,9 +22,10 @@ _SUBPROTOCOL_KEY = b"openai-insecure-api-key."
 def without_key(target: str) -> str:
     """Remove `?key=…` (Google's way) from a target, and leave every other byte of it alone."""
     path, question_mark, query = target.partition("?")
-    if "key=" not in query:
+    if "key=" not in query and "%" not in query:
         return target
-    kept = "&".join(part for part in query.split("&") if part.partition("=")[0] != "key")
+    parts = query.split("&")
+    kept = "&".join(part for part in parts if unquote(part.partition("=")[0]) != "key")
     return path + question_mark + kept if kept else path
 
 
@@ -44,19 +46,22 @@ def without_subprotocol_key(headers: Headers) -> list[Pair]:
     return kept
 
 
-def require_token(fields: Mapping[bytes, bytes], token: str) -> bytes:
+def require_token(fields: Mapping[bytes, bytes], token: str) -> frozenset[bytes]:
     """Let only a caller pass who brings the listener's token where clients put an API key.
 
-    Gives the name of the field that brought it, which must not travel on. `Proxy-Authorization`
+    Gives the names of the fields that brought it, which must not travel on. `Proxy-Authorization`
     serves where the upstream wants the caller's own key. Raises AuthenticationError.
     """
     wanted = token.encode()
+    found = set()
     for name in (b"proxy-authorization", b"authorization", b"x-api-key", b"api-key"):
         brought = fields.get(name, b"")
         if brought[:7].lower() == b"bearer ":
             brought = brought[7:].lstrip()
         if hmac.compare_digest(brought, wanted):
-            return name
+            found.add(name)
+    if found:
+        return frozenset(found)
     raise errors.AuthenticationError("this proxy asks for its listen.token")
 
 

@@ -116,7 +116,7 @@ class Errand:
                 self.upstream.limited.add()
             raise
         except errors.TimeoutError as timeout:
-            if timeout.condition is None and not streams and self._was_the_upstreams(began):
+            if not streams and self._was_the_upstreams(timeout, began):
                 timeout.condition = "timeout"
             outcome = catalogue.outcome(timeout)
             raise
@@ -148,10 +148,11 @@ class Errand:
         finally:
             self.call.waited(began)
 
-    def _was_the_upstreams(self, began: float) -> bool:
-        """Tell whose fault a passed deadline is: the caller's, as long as it was still sending."""
+    def _was_the_upstreams(self, passed: errors.TimeoutError, began: float) -> bool:
+        """Tell whose fault a passed deadline is: ours in line, the caller's while it still sent."""
         received = self.body is None or self.body.ended
-        return received and self.deadline.blames_upstream(began)
+        mute = passed.condition is None and passed.sent
+        return mute and received and self.deadline.blames_upstream(began)
 
     async def _send(self) -> Exchange:
         """Send the request, and wait for the head of its answer."""
@@ -159,8 +160,8 @@ class Errand:
         headers = self.headers
         if not headers:
             headers = self.headers = self.upstream.head(call, self.runtime.via)
-        elif call.attempts > 1:
-            # The body is at hand by now; nobody is left to be told to continue.
+        elif self.body is None or self.body.ended:
+            # The body is at hand; nobody is left to be told to continue.
             headers = [pair for pair in headers if pair[0].lower() != b"expect"]
         body = None if self.body is None else self.body.open()
         request = Outgoing(call.request.method, self.target, headers, body, call.request.upgrade)
@@ -226,7 +227,7 @@ class Errand:
         """Raise what a bad answer stands for, or give what was read of one that passes as it is."""
         status, origin = exchange.status, self.upstream.origin
         passes = answers.passes(status, origin, self.plan.rewrite)
-        if passes and status not in self.plan.retry_on:
+        if passes and status not in self.plan.retry_on and not waits.should_retry(fields):
             return b""
         body, whole = await self._read_error(exchange)
         if passes:
@@ -306,6 +307,8 @@ class Errand:
             case Verdict.DECLINED:
                 call.declined = True
             case Verdict.EXHAUSTED:
+                if not upstream.breaker.would_admit():
+                    failure.retry_after = upstream.breaker.retry_after()
                 call.log.warning(
                     "retry.exhausted",
                     request_id=call.request_id,

@@ -98,7 +98,7 @@ def _destination(call: Call, runtime: Runtime, only: str | None) -> tuple[Upstre
         # A tunnel would make us an open proxy; an echoed request would show our key to its caller.
         raise errors.ValidationError(f"{request.method} is not served here", status=501)
     if runtime.token:
-        call.token_field = credentials.require_token(fields, runtime.token)
+        call.token_fields = credentials.require_token(fields, runtime.token)
     if only is None:
         name, rest = routing.locate(request.target)
     else:

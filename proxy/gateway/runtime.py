@@ -127,7 +127,9 @@ class Runtime:
         if pool is not None:
             call.concerns(name, pool, self.log)
             raise errors.ArmUnavailableError
-        raise errors.RouteNotFoundError("no upstream is served at this path")
+        raise errors.RouteNotFoundError(
+            "no upstream is served at this path; it begins with the name of one, such as /openai"
+        )
 
     async def close(self) -> None:
         for upstream in self.upstreams.values():

@@ -125,12 +125,10 @@ class Upstream:
 
     def head(self, call: Call, via: bytes) -> list[Pair]:
         """Give the header fields of *call* as they go to this upstream."""
-        request, removed = call.request, self._removed
+        request, removed = call.request, self._removed | call.token_fields
         headers = request.headers
         if request.upgrade and self.origin.our_credential:
             headers = credentials.without_subprotocol_key(headers)
-        if call.token_field:
-            removed |= {call.token_field}
         return to_upstream(
             headers, host=self._host, via=via, remove=removed, set=self._fields_for(request)
         )

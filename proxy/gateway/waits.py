@@ -68,7 +68,7 @@ def _seconds_or_date(text: bytes | None, now: float) -> float | None:
         return number
     try:
         date = parsedate_to_datetime(text.decode("latin-1"))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return _until(date, now)
 
@@ -100,7 +100,8 @@ def _go_duration(text: bytes | None) -> float | None:
     text = text.strip()
     if not _GO_DURATION.fullmatch(text):
         return _number(text)
-    return sum(float(number) * _GO_UNIT[unit] for number, unit in _GO_PART.findall(text))
+    seconds = sum(float(number) * _GO_UNIT[unit] for number, unit in _GO_PART.findall(text))
+    return seconds if math.isfinite(seconds) else None
 
 
 def _rfc3339(text: bytes | None, now: float) -> float | None:

@@ -128,7 +128,9 @@ class Caller(Connection):
                 self._feed(data)
         elif not self._transport.is_closing():
             self._ahead += data
-            self._transport.pause_reading()
+            # Not at the first of them: who does not read does not see the caller leave.
+            if len(self._ahead) > _REMNANT:
+                self._transport.pause_reading()
 
     def eof_received(self) -> None:
         # A caller who has only stopped sending gets no answer either, as with Envoy: nothing tells
@@ -304,6 +306,8 @@ class Caller(Connection):
             assert self._payload is not None
             if not (reply.keep and (self._payload.at_eof() or await self._discard(self._payload))):
                 self._part()
+                return
+            if self._left:  # after the last byte of the answer, when nothing was cancelled
                 return
             self._next()
 

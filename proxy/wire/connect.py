@@ -71,6 +71,8 @@ async def connect(
         raise refusal from error
     except ssl.SSLError as error:
         raise _unreached("the TLS handshake with the upstream failed") from error
+    except ConnectionRefusedError as error:
+        raise _unreached("the upstream refused the connection") from error
     except OSError as error:
         raise _unreached("the upstream could not be connected to") from error
     return protocol

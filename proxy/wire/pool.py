@@ -52,6 +52,7 @@ class Pool:
             if origin.open and now - origin.idle_since < self._keepalive:
                 return origin
             origin.abort()
+            self._lost(origin)
         return None
 
     async def take(self, patience: float | None) -> Origin:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from proxy import errors
-from proxy.wire.headers import block
+from proxy.wire.headers import block, to_caller
 from proxy.wire.message import Headers
 from proxy.wire.tunnel import SWITCHING, Line
 
@@ -69,7 +69,7 @@ class Reply:
     def interim(self, status: int, headers: Headers) -> None:
         """Pass on a 1xx answer (not 101); to an HTTP/1.0 caller nothing is sent."""
         if not self._old:
-            self._caller.write(_status_line(status) + _lines(headers) + b"\r\n")
+            self._caller.write(_status_line(status) + _lines(to_caller(headers)) + b"\r\n")
             self.continued = self.continued or status == 100
 
     def start(self, status: int, headers: Headers, length: int | None) -> None:

@@ -236,7 +236,7 @@ def test_rewriting_can_be_on_off_or_for_some(text, meant):
         ("retry: {max_retries: -1}", "retry.max_retries: must be at least 0"),
         ("retry: {jitter: no}", "retry.jitter: 'no' is not true or false (write false)"),
         ("retry: {retry_on: 503}", "retry.retry_on: is not a list ([a, b], or a line with - for each)"),
-        ("retry: {retry_on: [conect]}", "retry.retry_on[0]: 'conect' is not a status or one of connect, reset, timeout, protocol, cut (did you mean connect?)"),
+        ("retry: {retry_on: [conect]}", "retry.retry_on[0]: 'conect' is not a status or one of connect, reset, timeout, protocol (did you mean connect?)"),
         ("retry: {retry_on: [cut]}", "retry.retry_on[0]: 'cut' is not retried: part of the answer has reached the caller by then"),
         ("retry: {retry_on: [200]}", "retry.retry_on[0]: '200' is not a status of 400 to 599"),
         ("retry: {retry_on: [[503]]}", "retry.retry_on[0]: is not a whole number (write digits only, such as 10)"),

@@ -1,5 +1,6 @@
 """Every way an upstream can fail, and what its caller is told."""
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -307,3 +308,47 @@ async def test_no_answer_of_ours_holds_more_than_the_contract_allows():
         )  # fmt: skip
 
     assert canary not in answer.body.decode()
+
+
+ENDLESS = [
+    {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9" * 400 + "s"},
+    {"retry-after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"},
+]
+
+
+@pytest.mark.parametrize("headers", ENDLESS)
+async def test_a_wait_beyond_all_numbers_is_no_wait(headers):
+    async with both(ONCE) as (proxy, upstream):
+        upstream.always(status(429, headers=headers))
+
+        answer = await call(proxy.addresses[""], "/up/x")
+
+    assert (answer.status, answer.code) == (429, "RATE_LIMIT_EXCEEDED")
+    assert answer.get("retry-after") is None
+
+
+async def test_an_upstreams_error_that_is_no_json_to_strict_readers_becomes_some():
+    async with both(ONCE) as (proxy, upstream):
+        upstream.always(status(500, b'{"error": {"message": "x", "v": NaN, "w": 1e999}}'))
+
+        answer = await call(proxy.addresses[""], "/up/x")
+
+    assert answer.json()["details"]["upstream_error"]["error"] == {
+        "message": "x",
+        "v": None,
+        "w": None,
+    }
+
+
+async def test_a_deadline_that_passes_in_line_for_a_connection_blames_nobody():
+    settings = "kind: llm, limits: {connections: 1}, timeouts: {total: 500ms, stream_total: none}"
+    async with both(settings) as (proxy, upstream):
+        upstream.script(script.event_stream([b"data: 1\n\n", b"data: 2\n\n"], every=60))
+        stream = asyncio.create_task(call(proxy.addresses[""], "/up/x"))
+        await upstream.asked()
+
+        late = await call(proxy.addresses[""], "/up/x", "POST", b"{}")
+
+        assert (late.status, late.code) == (504, "TIMEOUT_ERROR")
+        assert await metric(proxy, "octollm_proxy_breaker_failure_ratio", upstream="up") == 0
+        stream.cancel()

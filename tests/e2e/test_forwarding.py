@@ -416,3 +416,61 @@ async def test_draining_lets_calls_end_and_takes_no_new_ones():
         assert (await late).body == b"done"
         assert await draining
     assert (ready.status, ready.code) == (503, "CAPACITY_EXCEEDED")
+
+
+async def test_our_token_stays_here_in_whichever_fields_it_came():
+    text = """
+version: 1
+listen: {port: 0, token: s3cret}
+admin: {port: 0}
+upstreams:
+  up: {url: "${UP}"}
+"""
+    brought = {"Authorization": "Bearer s3cret", "X-Api-Key": "s3cret", "api-key": "s3cret"}
+    async with Upstream() as upstream, proxied(text, up=upstream.url) as proxy:
+        assert (await call(proxy.addresses[""], "/up/x", headers=brought)).status == 200
+
+    assert "s3cret" not in str(upstream.seen[0].headers)
+
+
+async def test_an_interim_answer_loses_what_concerns_the_connection():
+    async with both() as (proxy, upstream):
+        upstream.always(
+            interim(103, link="</a>", connection="x-hop", x_hop="1", keep_alive="5") + ok()
+        )
+        reader, writer = await connect(proxy.addresses[""])
+        writer.write(request(proxy.addresses[""], "/up/x"))
+        hint = await reader.readuntil(b"\r\n\r\n")
+        await answer(reader)
+        writer.close()
+
+    assert hint == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+
+
+async def test_a_caller_who_pipelines_and_leaves_is_noticed():
+    async with both("kind: llm") as (proxy, upstream):
+        upstream.always(script.hang())
+        _, writer = await connect(proxy.addresses[""])
+        writer.write(request(proxy.addresses[""], "/up/x", "POST", b"{}"))
+        seen = await upstream.asked()
+        writer.write(request(proxy.addresses[""], "/up/x", "POST", b"{}"))
+        await asyncio.sleep(1)
+        writer.close()
+
+        assert await seen.hung_up()
+
+
+async def test_a_caller_who_waits_to_be_told_to_go_on_is_told_on_a_retry_too():
+    async with both("kind: llm, retry: {base_delay: 1s, jitter: false}") as (proxy, upstream):
+        upstream.script(
+            script.early(script.status(503)),
+            script.early(interim(100)) + wait(0) + ok("thanks"),
+        )
+        reader, writer = await connect(proxy.addresses[""])
+        expecting = {"Expect": "100-continue", "Content-Length": "4"}
+        writer.write(request(proxy.addresses[""], "/up/x", "POST", headers=expecting))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(b"body")
+
+        assert (await answer(reader)).status == 200
+        writer.close()

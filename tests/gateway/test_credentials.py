@@ -12,6 +12,7 @@ from proxy.gateway import credentials
         ("/v1?key=theirs", "/v1"),
         ("/v1?a=%20&key=theirs&b", "/v1?a=%20&b"),
         ("/v1?key=1&key=2", "/v1"),
+        ("/v1?%6bey=theirs&a=%20", "/v1?a=%20"),
         ("/v1?monkey=1&keys=2", "/v1?monkey=1&keys=2"),
         ("/key=x", "/key=x"),
     ],
