@@ -21,7 +21,7 @@ from proxy.policy.breaker import Permit
 from proxy.policy.deadline import Deadline
 from proxy.policy.retry import Decision, Failure, Verdict
 from proxy.wire.body import Replay
-from proxy.wire.headers import Pair, to_caller
+from proxy.wire.headers import Pair, by_name, to_caller
 from proxy.wire.message import Exchange, Limits, Outgoing, Reply
 from proxy.wire.tunnel import Tunnel, accepts
 
@@ -89,7 +89,7 @@ class Errand:
                 if exchange.status == 101 and self._switch(exchange):
                     outcome = "success"
                     return exchange.status
-                fields = {name.lower(): value for name, value in exchange.headers}
+                fields = by_name(exchange.headers)
                 read = b""
                 if not 200 <= exchange.status < 400:
                     read = await self._judge(exchange, fields)
@@ -328,5 +328,4 @@ class Errand:
     def _should_retry(self) -> bool | None:
         if self.call.exchange is None:
             return None
-        fields = {name.lower(): value for name, value in self.call.exchange.headers}
-        return waits.should_retry(fields)
+        return waits.should_retry(by_name(self.call.exchange.headers))

@@ -83,7 +83,7 @@ def _internal(crash: Exception) -> errors.InternalError:
 
 def _begin(request: Request, runtime: Runtime) -> Call:
     """Open the record of a request that has just arrived."""
-    fields = {name.lower(): value for name, value in request.headers}
+    fields = headers.by_name(request.headers)
     brought = fields.get(b"x-request-id", b"")
     request_id = brought.decode() if _SANE_ID.fullmatch(brought) else runtime.request_id()
     call = Call(request, fields, request_id, runtime.around.stopwatch)

@@ -44,7 +44,7 @@ async def relay(
         call.told = "body"
         reply.write(data)
         if reply.congested:
-            await _let_the_caller_read(call, reply)
+            await let_the_caller_read(call, reply)
         data = exchange.read_nowait()
     reply.finish()
 
@@ -64,7 +64,8 @@ async def _next(call: Call, exchange: Exchange) -> bytes:
         call.waited(began)
 
 
-async def _let_the_caller_read(call: Call, reply: Reply) -> None:
+async def let_the_caller_read(call: Call, reply: Reply) -> None:
+    """Wait until a slow caller has room; the time is its own."""
     began = call.stopwatch()
     try:
         await reply.drain()

@@ -17,6 +17,7 @@ from proxy.config.schema import Stream, Timeouts
 from proxy.errors import OctoLLMError
 from proxy.gateway.call import Call
 from proxy.gateway.dialects import Dialect, Fault
+from proxy.gateway.relay import let_the_caller_read
 from proxy.wire import sse
 from proxy.wire.headers import Pair
 from proxy.wire.message import Exchange, Reply
@@ -270,14 +271,7 @@ class Streaming:
             self._call.told = "events"
             self._reply.write(events)
             if self._reply.congested:
-                await self._let_the_caller_read()
-
-    async def _let_the_caller_read(self) -> None:
-        began = self._call.stopwatch()
-        try:
-            await self._reply.drain()
-        finally:
-            self._call.elsewhere += self._call.stopwatch() - began
+                await let_the_caller_read(self._call, self._reply)
 
     def _tell(self, error: OctoLLMError) -> None:
         """Say what went wrong in the only way that is left, as the stream's last event."""

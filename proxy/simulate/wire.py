@@ -114,7 +114,6 @@ class Wire:
 class Exchange:
     """An answer that is there at once, whole or cut."""
 
-    version = (1, 1)
     reused = False
 
     def __init__(

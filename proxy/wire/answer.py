@@ -50,14 +50,12 @@ class Answer:
         "reused",
         "status",
         "timings",
-        "version",
     )
 
     _message: RawResponseMessage
     _payload: StreamReader
     status: int
     headers: Headers
-    version: tuple[int, int]
 
     def __init__(
         self, pool: Pool, origin: Origin, method: str, limits: Limits, timings: Timings
@@ -207,7 +205,6 @@ class Answer:
         self._bodiless = self._method == "HEAD" or status in _BODILESS
         self.status = status
         self.headers = message.raw_headers
-        self.version = message.version
         self.length = 0 if self._bodiless else framing.announced(message)
 
     async def read(self) -> bytes:

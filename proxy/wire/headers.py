@@ -104,6 +104,11 @@ def _named(options: bytes) -> frozenset[bytes]:
     return frozenset(option.strip().lower() for option in options.split(b",")) - _OPTIONS
 
 
+def by_name(headers: Headers) -> dict[bytes, bytes]:
+    """Give the values by lower-case name; of a repeated field the last stands."""
+    return {name.lower(): value for name, value in headers}
+
+
 def content_length(headers: Headers) -> int | None:
     """Give the length a head announces, as an answer to HEAD does for a body that never comes."""
     for name, value in headers:

@@ -162,7 +162,6 @@ class Exchange(Protocol):
     status: int
     headers: Headers
     """All fields as they came, framing included."""
-    version: tuple[int, int]
     length: int | None
     """Bytes of body announced; None where it is chunked or ends with the connection. 0 for HEAD,
     204 and 304, whatever their Content-Length says."""

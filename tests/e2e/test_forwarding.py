@@ -474,3 +474,5 @@ async def test_a_caller_who_waits_to_be_told_to_go_on_is_told_on_a_retry_too():
 
         assert (await answer(reader)).status == 200
         writer.close()
+
+    assert [seen.header("expect") for seen in upstream.seen] == ["100-continue"] * 2

@@ -435,3 +435,20 @@ pools:
         answer = await call(proxy.addresses[""], "/all/x")
 
     assert (answer.status, answer.code) == (503, "ARM_UNAVAILABLE")
+
+
+async def test_the_failure_that_opens_the_circuit_tells_how_long_it_stays_open():
+    settings = "retry: {max_retries: 0}, breaker: {failure_threshold: 1, timeout: 30s}"
+    async with both(settings) as (proxy, upstream):
+        upstream.always(status(500))
+
+        told = await call(proxy.addresses[""], "/up/x")
+
+    assert (told.status, told["retry-after"]) == (502, "30")
+
+
+async def test_an_upstream_that_says_yes_is_asked_again_where_its_errors_pass_as_they_are():
+    async with both(f"rewrite_client_errors: false, {STEADY}") as (proxy, upstream):
+        upstream.script(status(409, x_should_retry="true"), ok())
+
+        assert (await call(proxy.addresses[""], "/up/x")).status == 200

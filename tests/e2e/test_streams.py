@@ -880,3 +880,17 @@ async def test_a_caller_who_does_not_read_does_not_hold_up_the_end():
             assert not await proxy.drain()
 
             assert now() - began == pytest.approx(6, abs=0.2)
+
+
+async def test_a_caller_who_goes_after_the_last_byte_leaves_no_task_behind():
+    async with both("kind: llm, provider: openai") as (proxy, upstream):
+        stream = event_stream(sse.chat("a b"))
+        events = len(sse.chat("a b"))
+        upstream.always(stream.until(events) + script.wait(0.2) + stream.beyond(events))
+        reader, writer = await connect(proxy.addresses[""])
+        writer.write(request(proxy.addresses[""], "/up/v1/chat/completions", "POST", b"{}"))
+        assert (await answer(reader)).whole
+        writer.close()
+        await asyncio.sleep(5)
+
+        assert not [task for task in asyncio.all_tasks() if "Caller._serve" in repr(task)]

@@ -153,3 +153,12 @@ async def test_who_waits_at_a_pool_that_is_retired_gets_a_connection_still():
             assert await exchange.read() == b""
         await asyncio.sleep(0.1)
         assert client.pool.connections == 0
+
+
+async def test_a_connection_that_has_idled_too_long_makes_room_at_once():
+    async with origin(saying(OK, OK), connections=1, pending=0, keepalive=0) as client:
+        for _ in range(2):
+            with await client.exchange(get(), limits()) as exchange:
+                while await exchange.read():
+                    pass
+        assert not exchange.reused
