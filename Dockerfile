@@ -5,7 +5,10 @@
 #     docker run -p 127.0.0.1:8080:8080 -v ./config:/etc/octollm:ro --read-only octollm-proxy
 #
 # Inside a container the listeners must be on 0.0.0.0 to be reached from outside it: the host belongs
-# into the config. config/compose.yaml is one that works.
+# into the config. config/compose.yaml is one that works. docs/deploy.md says more, and what of all
+# this has been tried.
+#
+# The base is a tag. Pin it by the digest that you have tested: --build-arg PYTHON_IMAGE=…@sha256:…
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
@@ -25,7 +28,9 @@ RUN /opt/octollm/bin/pip wheel --no-deps --wheel-dir /dist . \
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/octollm /opt/octollm
-ENV PATH=/opt/octollm/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/octollm/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    OCTOLLM_PROXY_CONFIG=/etc/octollm/proxy.yaml
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 EXPOSE 8080 8081
@@ -36,4 +41,4 @@ admin = http.client.HTTPConnection('127.0.0.1', 8081, timeout=2); \
 admin.request('GET', '/-/healthy'); \
 raise SystemExit(admin.getresponse().status != 200)"]
 ENTRYPOINT ["octollm-proxy"]
-CMD ["serve", "-c", "/etc/octollm/proxy.yaml"]
+CMD ["serve"]

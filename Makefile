@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test check bench fuzz lock tools clean
+.PHONY: run test check bench site fuzz lock tools clean
 
 run: $(READY)           ## the demo: a proxy, upstreams that misbehave, and a little traffic
 	$(BIN)/octollm-proxy demo
@@ -14,7 +14,7 @@ run: $(READY)           ## the demo: a proxy, upstreams that misbehave, and a li
 test: $(READY) tools    ## every check and every test, with branch coverage
 	$(MAKE) --no-print-directory check
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n auto --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -35,6 +35,9 @@ bench: $(VENV)/.bench   ## tables and chart of docs/performance.md, measured on 
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq wrk >/dev/null; \
 	  else echo "wrk is missing (Debian: apt-get install wrk)"; exit 1; fi; }
 	$(BIN)/python benchmarks/overhead.py
+
+site: $(READY)          ## docs/ as a site, in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 fuzz: $(READY)          ## look for bytes that break the wire: a minute for each side
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
@@ -57,13 +60,17 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# promtool (Debian's prometheus) checks what /metrics says. Only root can install it; without it
-# its tests are skipped by name.
+# What tests run beside the proxy: Prometheus (promtool checks rules and /metrics), Redis, and a
+# browser for the status page. Only root can install them; without one its tests are skipped by name.
+TOOLS := promtool:prometheus redis-server:redis-server chromium:chromium
 tools:
-	@command -v promtool >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq prometheus >/dev/null; \
-	  else echo "promtool is missing (Debian: apt-get install prometheus); its tests are skipped"; fi; }
+	@missing=; for tool in $(TOOLS); do \
+	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "missing, and their tests skipped (Debian: apt-get install$$missing)"; fi
 
 clean:
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -7,33 +7,45 @@ Nothing here decides about a request.
 """
 
 import asyncio
+import errno
 import gc
 import os
 import signal
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 import uvloop
 
 import proxy
-from proxy import errors
+from proxy import errors, notify
 from proxy.admin.server import Admin
+from proxy.admin.view import View
+from proxy.cache.caches import Caches
 from proxy.config import schema, tls
 from proxy.config.listening import AdminListener
 from proxy.config.load import load
 from proxy.config.problem import ConfigError, Problem
 from proxy.config.providers import PROVIDERS
+from proxy.errors import CacheError
 from proxy.gateway.forward import Gateway
 from proxy.gateway.runtime import Runtime, Surroundings
 from proxy.listeners import Listeners, naming, url
 from proxy.observe import logs
+from proxy.observe.history import History
 from proxy.observe.metrics import Metrics
+from proxy.observe.rejecting import Rejecting
+from proxy.shared.sharing import Sharing
 from proxy.watch import Watch
 from proxy.wire.client import Client
 from proxy.wire.server import Handle
+
+if TYPE_CHECKING:  # who does not trace does not load it
+    from proxy.observe.tracing import Tracing
 
 EXIT_DRAINED = 0
 EXIT_CUT_SHORT = 3
@@ -47,24 +59,39 @@ class Proxy:
     """One process's listeners, from `start` to `stop`. Needs a running loop.
 
     *file* is what *config* was read from, and is read again by `reload`; without one there is
-    nothing to reload.
+    nothing to reload. *admin_port* takes the place of the one that it says.
     """
 
-    def __init__(self, config: schema.Config, file: str | os.PathLike[str] | None = None) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: schema.Config,
+        file: str | os.PathLike[str] | None = None,
+        admin_port: int | None = None,
+    ) -> None:
+        self._admin_port = admin_port
+        self.config = config = self._own(config)
         self.file = None if file is None else os.fspath(file)
         self.metrics = Metrics()
         loop = asyncio.get_running_loop()
+        self.history = History(self.metrics, loop.time, time.time)
+        failing = Rejecting(logs.get(code=CacheError.error_code), "cache.failing", loop.time)
+        caches = Caches(loop.time, time.time, partial(_tell_of, failing, self.metrics))
+        random = Random()
+        self._sharing = Sharing(loop.time, random, self.metrics)
         self._around = Surroundings(
             clock=loop.time,
             wall=time.time,
             stopwatch=time.perf_counter,
-            random=Random(),
+            random=random,
             metrics=self.metrics,
+            history=self.history,
             connect=_client,
+            caches=caches,
+            tracing=_tracing(config),
+            moved=self._sharing.tell,
         )
         self.gateway = Gateway(Runtime(config, self._around))
-        self.metrics.watch(lambda: self.gateway.runtime.breakers())
+        self.metrics.watch(lambda: self.gateway.runtime.breakers(), lambda: caches.used)
         self.ready = False
         self.differs_since: float | None = None
         """Unix time since which the file has been one that cannot be used; None while it can."""
@@ -90,6 +117,7 @@ class Proxy:
             await self.stop()
             raise
         self.ready = True
+        self._share()
         if self.file is not None:
             self._begin(self._follow())
         logs.get().info(
@@ -108,20 +136,8 @@ class Proxy:
         """
         assert self.file is not None, "started without a file"
         async with self._reloading:
-            await self._watch.acknowledge()
-            try:
-                config = await asyncio.to_thread(load, self.file)
-                same = config == self.config
-                if not same:
-                    await self._become(config)
-            except ConfigError as error:
-                self._reject(error)
-                await self._watch.learn()
-                raise
-            self.differs_since = None
-            self._rejected_files = frozenset()
-            await self._watch.learn()
-        return "unchanged" if same else "reloaded"
+            with notify.reloading():
+                return await self._take_over(self.file)
 
     def reload_soon(self) -> None:
         """Reload; what comes of it is in the log."""
@@ -136,6 +152,7 @@ class Proxy:
             in_flight=self.gateway.runtime.in_flight(),
             timeout_ms=round(limit * 1000),
         )
+        self._listeners.retire()
         await asyncio.sleep(self.config.drain.delay)
         self.gateway.draining = True
         self._listeners.drain()
@@ -153,8 +170,29 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._listeners.drain()
         self._listeners.abort()
+        await self._sharing.stop()
         await self.gateway.runtime.close()
+        await self._around.caches.keep(())
         await self._admin.stop()
+        if self._around.tracing is not None:
+            await asyncio.to_thread(self._around.tracing.close)
+
+    async def _take_over(self, file: str) -> str:
+        await self._watch.acknowledge()
+        try:
+            config = self._own(await asyncio.to_thread(load, file))
+            same = config == self.config
+            if not same:
+                await self._become(config)
+        except ConfigError as error:
+            self._reject(error)
+            await self._watch.learn()
+            raise
+        self.differs_since = None
+        self.metrics.config_rejected_since = 0.0
+        self._rejected_files = frozenset()
+        await self._watch.learn()
+        return "unchanged" if same else "reloaded"
 
     async def _become(self, config: schema.Config) -> None:
         """Let *config* be in force, or raise ConfigError and have changed nothing."""
@@ -172,7 +210,13 @@ class Proxy:
                     # Before the runtime, whose loggers keep the level they are made with.
                     undo.callback(logs.change, self.config.log.level, self.config.log.format)
                     logs.change(config.log.level, config.log.format)
-                runtime = Runtime(config, self._around, self.gateway.runtime)
+                around = self._around
+                if config.tracing != self.config.tracing:
+                    tracing = await asyncio.to_thread(_tracing, config)
+                    if tracing is not None:
+                        undo.callback(tracing.close)
+                    around = replace(around, tracing=tracing)
+                runtime = Runtime(config, around, self.gateway.runtime)
             except OSError as error:
                 problem = Problem(self.file, 1, 1, "", error.strerror or "cannot be used")
                 raise ConfigError((problem,), config.files) from error
@@ -184,22 +228,35 @@ class Proxy:
         runtime.take_over()
         self.gateway.runtime = runtime
         self._listeners.adopt(ready)
+        self._share()
         previous.let_go(runtime)
+        if around.tracing is not self._around.tracing and self._around.tracing is not None:
+            # Not a task: `stop` would cancel it, and its last spans were lost.
+            asyncio.get_running_loop().run_in_executor(None, self._around.tracing.close)
+        self._around = around
+        self._begin(self._around.caches.keep(frozenset(runtime.caches())))
         if moves:
             self._begin(self._admin.stop())
             self._admin, self._admin_address = admin, admin_address
         else:
             self._admin.trust(config.admin.token)
         self.metrics.reloaded("reloaded")
+        self.history.reloaded()
         logs.get().info("config.reloaded", file=self.file, upstreams=list(config.upstreams))
         tell_warnings(config, self.file)
 
     def _reject(self, error: ConfigError) -> None:
         self.differs_since = self.differs_since or self._around.wall()
+        self.metrics.config_rejected_since = self.differs_since
         self._rejected_files = frozenset(error.files)
         self.metrics.reloaded("rejected")
         problems = [str(problem) for problem in error.problems]
+        self.history.rejected(problems)
         logs.get().error("config.rejected", file=self.file, problems=problems)
+
+    def _share(self) -> None:
+        upstreams = self.gateway.runtime.upstreams.values()
+        self._sharing.follow(self.config.shared, ((u.settings, u.breaker) for u in upstreams))
 
     async def _follow(self) -> None:
         while True:
@@ -219,12 +276,20 @@ class Proxy:
             return set()
         return {self.file, *self.config.files, *self._rejected_files}
 
+    def _own(self, config: schema.Config) -> schema.Config:
+        """Give *config* with what holds for this process alone."""
+        if self._admin_port is None:
+            return config
+        admin = config.admin.model_copy(update={"port": self._admin_port})
+        return config.model_copy(update={"admin": admin})
+
     def _handler(self, name: str) -> Handle:
         return partial(self.gateway.handle, only=name) if name else self.gateway.handle
 
     def _admin_for(self, settings: AdminListener) -> Admin:
         reload = None if self.file is None else self.reload
-        return Admin(settings, self.metrics, lambda: self.ready, reload)
+        view = View(lambda: self.gateway.runtime, self.history, self.metrics)
+        return Admin(settings, self.metrics, lambda: self.ready, reload, view)
 
     async def _opened(self, admin: Admin, where: AdminListener) -> str:
         with naming(where.host, where.port):
@@ -240,6 +305,29 @@ def tell_warnings(config: schema.Config, file: str) -> None:
     """Log what is valid in *config*, and probably not what was meant."""
     for warning in config.warnings:
         logs.get().warning("config.warning", file=file, problems=[str(warning)])
+
+
+def _tell_of(failing: Rejecting, metrics: Metrics, _: CacheError) -> None:
+    """Count and log that a store of the cache has failed."""
+    metrics.cache_failed()
+    failing.add()
+
+
+def _tracing(config: schema.Config) -> "Tracing | None":
+    """Begin to trace, where that is switched on. Raises OSError that says what is in the way."""
+    if not config.tracing.enabled:
+        return None
+    try:
+        # OpenTelemetry takes its time to load: nobody waits for it who does not trace.
+        from proxy.observe import tracing  # noqa: PLC0415
+
+        return tracing.start()
+    except ImportError as missing:
+        text = "tracing needs OpenTelemetry: pip install 'octollm-proxy[tracing]'"
+        raise OSError(errno.ENOPKG, text) from missing
+    except ValueError as wrong:
+        text = f"tracing: one of OpenTelemetry's environment variables cannot be used: {wrong}"
+        raise OSError(errno.EINVAL, text) from wrong
 
 
 def _place(where: AdminListener) -> tuple[str, int]:
@@ -258,7 +346,9 @@ def _client(settings: schema.Upstream) -> Client:
     )
 
 
-async def serve(config: schema.Config, file: str | os.PathLike[str]) -> int:
+async def serve(
+    config: schema.Config, file: str | os.PathLike[str], admin_port: int | None = None
+) -> int:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. Gives an exit code.
 
     SIGHUP reads *file* again.
@@ -268,14 +358,16 @@ async def serve(config: schema.Config, file: str | os.PathLike[str]) -> int:
     hurried = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: (hurried if told.is_set() else told).set())
-    running = Proxy(config, file)
+    running = Proxy(config, file, admin_port)
     loop.add_signal_handler(signal.SIGHUP, running.reload_soon)
     await running.start()
     # What is here now stays; requests leave no cycles behind, so looking for some can be rare.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    notify.ready()
     await told.wait()
+    notify.stopping()
     draining = loop.create_task(running.drain())
     hurry = loop.create_task(hurried.wait())
     await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -287,7 +379,7 @@ async def serve(config: schema.Config, file: str | os.PathLike[str]) -> int:
     return EXIT_DRAINED if drained else EXIT_CUT_SHORT
 
 
-def run(config: schema.Config, file: str | os.PathLike[str]) -> int:
+def run(config: schema.Config, file: str | os.PathLike[str], admin_port: int | None = None) -> int:
     """Serve on uvloop until a signal comes. Raises OSError where an address is taken."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(config, file))
+        return runner.run(serve(config, file, admin_port))

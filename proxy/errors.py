@@ -55,6 +55,7 @@ class OctoLLMError(Exception):
     *condition* is the word of `retry_on` and `failure_on` that a failed call answers to: `connect`,
     `reset`, `timeout`, `protocol`, `cut`, or the upstream's status. None: no policy applies.
     *sent* is False only where certainly not one byte of the request reached the upstream.
+    *upstream_codes* are the words by which an upstream itself names what went wrong.
     """
 
     error_code: ClassVar[str] = "UNKNOWN_ERROR"
@@ -62,6 +63,7 @@ class OctoLLMError(Exception):
     severity: Severity = Severity.ERROR
     retryable: bool = False
     blames_upstream: bool = False
+    upstream_codes: frozenset[str] = frozenset()
 
     def __init__(
         self,

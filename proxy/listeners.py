@@ -94,6 +94,11 @@ class Listeners:
                 self._leave(old.server, heirs.get(old.server))
         self._open = dict(ready)
 
+    def retire(self) -> None:
+        """Serve whoever comes, and send each on with the answer, to find another of us in time."""
+        for server in self._servers():
+            server.retire()
+
     def drain(self) -> None:
         """Accept nobody any more."""
         for server in self._servers():

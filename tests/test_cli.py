@@ -1,6 +1,7 @@
 """The command line as a shell and a supervisor see it: words, exit codes, signals."""
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from clients.running import Served
+from deploy.running import Running
 from e2e.support import answer, call, connect, proxied, request
 
 import proxy
 from proxy import app
-from proxy.cli import main
+from proxy.cli import SCENARIOS, main
+from proxy.simulate import scenario
 from proxy.testing import script
 from proxy.testing.upstream import Upstream
 
@@ -39,28 +42,11 @@ upstreams:
 """
 
 
-class Running(Served):
-    """A proxy whose end is the test's to bring about, and to judge."""
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def ended(self) -> int:
-        """Wait for its end, and give its exit code."""
-        code = self._process.wait(10)
-        self._reader.join()
-        return code
-
-    def __exit__(self, *exc: object) -> None:
-        self._process.kill()  # nothing, where it has ended
-        self.ended()
-        assert self._process.stderr is not None
-        self._process.stderr.close()
-
-
 @pytest.fixture(autouse=True)
 def _only_the_examples_key(monkeypatch):
-    for name in ("OCTOLLM_LISTEN_HOST", "OCTOLLM_ADMIN_HOST", "ADMIN_TOKEN", "NOWHERE"):
+    for name in ("LISTEN_HOST", "ADMIN_HOST", "PROXY_CONFIG"):
+        monkeypatch.delenv(f"OCTOLLM_{name}", raising=False)
+    for name in ("ADMIN_TOKEN", "NOWHERE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
 
@@ -113,14 +99,17 @@ def test_the_example_is_good_without_its_keys_only_where_that_was_asked_for(monk
     assert leniently.stdout == f"{EXAMPLE}: good, 3 upstreams\n"
 
 
-def test_check_warns_once_of_each_thing_that_is_not_built_yet():
-    warnings = told("check", EXAMPLE).stderr.splitlines()
+def test_check_warns_of_what_can_be_run_with(written):
+    path = written("admin: {host: 0.0.0.0}\nupstreams: {up: {url: 'http://h'}}\n")
 
-    assert all(line.startswith(f"warning: {EXAMPLE}:") for line in warnings)
-    assert [re.findall("openai.fallback|pools.chat", line) for line in warnings] == [
-        ["openai.fallback"],
-        ["pools.chat"],
-    ]
+    done = told("check", path)
+
+    assert (done.exit_code, done.stdout) == (0, f"{path}: good, 1 upstream\n")
+    assert re.fullmatch(rf"warning: {re.escape(str(path))}:1:9: admin.host: .+\n", done.stderr)
+
+
+def test_the_example_is_nothing_to_warn_of():
+    assert told("check", EXAMPLE).stderr == ""
 
 
 @pytest.mark.parametrize("words", [("check", "none.yaml"), ("serve", "-c", "none.yaml")])
@@ -135,7 +124,18 @@ def test_serve_looks_where_its_help_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     assert told("serve").stderr.startswith("config/proxy.yaml:1:1: cannot be read")
-    assert "[default: config/proxy.yaml]" in " ".join(told("serve", "--help").stdout.split())
+    said = " ".join(told("serve", "--help").stdout.split())
+    assert "[env var: OCTOLLM_PROXY_CONFIG; default: config/proxy.yaml]" in said
+
+
+def test_the_environment_names_the_file_and_a_word_on_the_command_line_wins(written, monkeypatch):
+    monkeypatch.setenv("OCTOLLM_PROXY_CONFIG", "named.yaml")
+
+    assert told("serve").stderr.startswith("named.yaml:1:1: cannot be read")
+    assert told("serve", "-c", "other.yaml").stderr.startswith("other.yaml:1:1: cannot be read")
+
+    monkeypatch.setenv("OCTOLLM_PROXY_CONFIG", "")
+    assert told("serve", "-c", written(BAD)).exit_code == 1
 
 
 def test_a_bad_file_is_not_served(written):
@@ -158,6 +158,78 @@ def test_the_help_names_each_command_and_each_command_has_its_own():
         assert told(name, "-h").stdout.startswith(f"Usage: main {name}")
 
 
+def test_the_overview_says_each_command_in_a_whole_sentence_and_what_to_do_first():
+    overview = told("--help").stdout
+    sentences = re.findall(r"^  \w+  +(.*)$", overview.partition("Commands:")[2], re.MULTILINE)
+
+    assert len(sentences) == len(main.commands)
+    assert [line for line in sentences if line.endswith("...") or not line.endswith(".")] == []
+    for command in ("check", "explain", "serve"):
+        assert f"  octollm-proxy {command} " in overview
+    assert "Exit codes:" in overview
+
+
+def test_the_help_of_simulate_names_each_scenario_there_is():
+    assert SCENARIOS == scenario.BUILT_IN
+    unbroken = "".join(told("simulate", "--help").stdout.split())
+    assert ",".join(SCENARIOS) in unbroken
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_of_a_shell_asks_the_command_by_its_name(shell):
+    done = told("completion", shell)
+
+    assert done.exit_code == 0
+    assert f"_OCTOLLM_PROXY_COMPLETE={shell}_complete" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_bash_completes_a_command_and_an_option():
+    program = f"""
+        PATH={Path(sys.executable).parent}:$PATH
+        eval "$(octollm-proxy completion bash)"
+        for words in "octollm-proxy sim" "octollm-proxy serve --con"; do
+            COMP_WORDS=($words) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) COMPREPLY=()
+            _octollm_proxy_completion octollm-proxy
+            echo "${{COMPREPLY[@]}}"
+        done
+    """
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["simulate", "--config"]
+
+
+@pytest.mark.parametrize(
+    ("words", "needless"),
+    [
+        (["--version"], {"pydantic", "yaml", "aiohttp", "uvloop", "structlog"}),
+        (["completion", "zsh"], {"pydantic", "yaml", "aiohttp", "uvloop", "structlog"}),
+        (["check", str(EXAMPLE)], {"aiohttp", "uvloop", "structlog", "proxy.app", "proxy.demo"}),
+        (["explain", str(EXAMPLE)], {"aiohttp", "uvloop", "proxy.app", "proxy.demo"}),
+    ],
+    ids=lambda it: it[0] if isinstance(it, list) else "",
+)
+def test_a_command_imports_what_it_needs(words, needless):
+    program = (
+        "import sys; from proxy.cli import main; main(sys.argv[1:], standalone_mode=False);"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=True
+    )
+
+    assert needless & set(done.stderr.split()) == set()
+
+
+def test_serving_imports_no_demo_and_no_simulation():
+    program = "import sys, proxy.app; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert {"proxy.demo", "proxy.simulate", "proxy.testing"} & set(done.stdout.split()) == set()
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -167,6 +239,7 @@ def test_the_help_names_each_command_and_each_command_has_its_own():
         ("serve", "x"),
         ("check",),
         ("demo", "--seconds", "0"),
+        ("completion", "tcsh"),
     ],
     ids=" ".join,
 )
@@ -196,11 +269,7 @@ async def test_the_example_runs_and_is_ready(written):
     assert (ready.status, ready.body) == (200, b"ready\n")
     assert (unknown.status, unknown.code) == (404, "ROUTE_NOT_FOUND")
     assert len(running.addresses) == 2  # the shared one, and qdrant's own
-    warnings = [event["problems"] for event in running.events if event["event"] == "config.warning"]
-    assert [re.findall("openai.fallback|pools.chat", *said) for said in warnings] == [
-        ["openai.fallback"],
-        ["pools.chat"],
-    ]
+    assert "config.warning" not in {event["event"] for event in running.events}
     assert "sk-test" not in str(running.events)
 
 

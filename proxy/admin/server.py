@@ -1,18 +1,21 @@
-"""The admin listener: metrics, health, and every error as the envelope.
+"""The admin listener: metrics, health, the status page, the API, and each error as the envelope.
 
 Rule 1: it answers whatever the upstreams do; it never asks one.
 Rule 2: who may change something is `guard`'s to say, before any page is looked for.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from aiohttp import web
 
 from proxy import envelope, errors
-from proxy.admin import guard
+from proxy.admin import api, assets, guard
+from proxy.admin.live import Live
+from proxy.admin.view import Json, View
 from proxy.config import schema
 from proxy.config.listening import AdminListener
 from proxy.config.problem import ConfigError
@@ -35,6 +38,9 @@ octollm-proxy, admin listener
 # A line costs some 8 µs to render: from here on a scrape would hold up the calls for too long.
 MANY_LINES = 1_000
 
+# A person reads the newest; the API has all.
+TIMELINE_SHOWN = 100
+
 _UNHEARD = logging.getLogger("proxy.admin.unheard")
 _UNHEARD.disabled = True
 
@@ -43,7 +49,7 @@ class Admin:
     """The admin pages. *ready* tells whether the data listeners take new calls.
 
     *reload* takes over the config file as it is now, or raises ConfigError; it gives the word for
-    what came of it. Without it there is nothing to reload.
+    what came of it. Without it there is nothing to reload; without a *view* no page and no API.
     """
 
     def __init__(
@@ -52,11 +58,13 @@ class Admin:
         metrics: Metrics,
         ready: Callable[[], bool],
         reload: Callable[[], Awaitable[str]] | None = None,
+        view: View | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._ready = ready
         self._reload = reload
+        self._view = view
         self.trust(settings.token)
         self._loopback = is_loopback(settings.host)
         self._lines = 0
@@ -64,18 +72,60 @@ class Admin:
 
     def application(self) -> web.Application:
         """Build what answers; tests put it behind a server of their own."""
-        application = web.Application(middlewares=[self._rescue, self._admit])
+        application = web.Application(
+            middlewares=[self._rescue, self._admit], client_max_size=api.BODY_LIMIT
+        )
         application.on_response_prepare.append(_say_little)
         application.add_routes(
             [
-                web.get("/", self._index),
                 web.get("/metrics", self._render_metrics),
                 web.get("/-/healthy", self._tell_healthy),
                 web.get("/-/ready", self._tell_ready),
                 web.post("/-/reload", self._take_over),
             ]
         )
+        if self._view is None:
+            application.router.add_get("/", self._index)
+        else:
+            self._show(application, self._view)
         return application
+
+    def _show(self, application: web.Application, view: View) -> None:
+        """Let the status page and the API be served, and the figures they show grow."""
+        live = Live(lambda: self._topics(view))
+        application.add_routes(assets.routes())
+        application.add_routes(api.Api(view, self._about).routes())
+        application.router.add_get(f"{api.ROOT}/live", live.handle, allow_head=False)
+        # A stream is in nobody's way when the listener closes.
+        application.on_shutdown.append(live.end)
+
+        async def watching(_: web.Application) -> AsyncIterator[None]:
+            watch = asyncio.get_running_loop().create_task(view.watch())
+            yield
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+
+        application.cleanup_ctx.append(watching)
+
+    def _topics(self, view: View) -> Mapping[str, Any]:
+        """Give all that the status page shows."""
+        return {
+            "state": {
+                "now": view.now(),
+                **view.version(),
+                **self._about(),
+                "upstreams": view.upstreams(),
+                "pools": view.pools(),
+            },
+            "series": view.series(),
+            "timeline": view.timeline()[:TIMELINE_SHOWN],
+        }
+
+    def _about(self) -> Json:
+        """Tell whether calls are taken, and what a change needs: see `openapi`."""
+        control = "free" if self._loopback else "token" if self._token else "none"
+        return {"ready": self._ready(), "control": control}
 
     def trust(self, token: schema.Secret | None) -> None:
         """Ask for another token from now on."""
@@ -185,6 +235,8 @@ def _named(refused: web.HTTPException) -> OctoLLMError:
     """Give what aiohttp refuses a name of ours: no such page, or not this method."""
     if refused.status == 404:
         return errors.RouteNotFoundError("there is no such page on the admin listener")
+    if refused.status == 413:
+        return errors.PayloadTooLargeError("the body is larger than anything that is wanted here")
     return errors.ValidationError(refused.reason, status=refused.status)
 
 

@@ -54,12 +54,6 @@ def named_files(config: Config) -> Iterator[str]:
 
 def warnings(config: Config) -> Iterator[Fault]:
     """Give what works otherwise than somebody might think."""
-    for name, upstream in config.upstreams.items():
-        if upstream.fallback:
-            message = "is checked, but in this version a fallback is not taken yet"
-            yield ("upstreams", name, "fallback"), message
-    for name in config.pools:
-        yield ("pools", name), "is checked, but in this version a pool answers ARM_UNAVAILABLE"
     if config.admin.token is None and not is_loopback(config.admin.host):
         message = "listens beyond loopback without a token: it will only serve reads"
         yield ("admin", "host"), message
@@ -85,44 +79,24 @@ def _fallbacks(config: Config) -> Iterator[Fault]:
                 yield where, "is the upstream itself, which has just failed"
             elif fallback.upstream not in config.upstreams:
                 yield where, _nobody(fallback.upstream, config)
-    yield from _circles(config)
-
-
-def _circles(config: Config) -> Iterator[Fault]:
-    """Find each way from an upstream over fallbacks back to itself, told once, where it begins."""
-    told: set[str] = set()
-    for start in config.upstreams:
-        way = _way_back(config, start)
-        if not told.intersection(way):
-            told.update(way)
-            if way:
-                message = f"goes round in a circle: {' → '.join((*way, start))}"
-                yield ("upstreams", start, "fallback"), message
-
-
-def _way_back(config: Config, start: str) -> tuple[str, ...]:
-    ways: list[tuple[str, ...]] = [(start,)]
-    seen = {start}
-    while ways:
-        way = ways.pop()
-        for fallback in config.upstreams[way[-1]].fallback:
-            target = fallback.upstream
-            if target == start and len(way) > 1:
-                return way
-            if target in config.upstreams and target not in seen:
-                seen.add(target)
-                ways.append((*way, target))
-    return ()
 
 
 def _pools(config: Config) -> Iterator[Fault]:
     for name, pool in config.pools.items():
-        where = ("pools", name, "members")
+        where = ("pools", name)
         for number, member in enumerate(pool.members):
             if member not in config.upstreams:
-                yield (*where, number), _nobody(member, config)
+                yield (*where, "members", number), _nobody(member, config)
             elif member in pool.members[:number]:
-                yield (*where, number), Unreadable("is named a second time")
+                yield (*where, "members", number), Unreadable("is named a second time")
+        if pool.weights and pool.strategy == "priority":
+            message = "is priority, to which weights mean nothing (write weighted or"
+            yield (*where, "strategy"), f"{message} least_in_flight, or leave weights out)"
+        # A member that is told already may be the one that is meant here.
+        if config.upstreams.keys() >= set(pool.members):
+            for stranger in pool.weights.keys() - set(pool.members):
+                message = f"is not a member of the pool{meant(stranger, pool.members)}"
+                yield (*where, "weights", stranger), message
 
 
 def _listeners(config: Config) -> Iterator[Fault]:
@@ -178,10 +152,12 @@ def _open_doors(config: Config) -> Iterator[Fault]:
     lending = [name for name, upstream in config.upstreams.items() if upstream.auth is not None]
     if lending and not is_loopback(config.listen.host):
         yield ("listen", "host"), _lends(lending)
-    for name in lending:
-        own = config.upstreams[name].listen
-        if own is not None and not is_loopback(own.host):
-            yield ("upstreams", name, "listen", "host"), _lends([name])
+    for name, upstream in config.upstreams.items():
+        own = upstream.listen
+        asked = (name, *(fallback.upstream for fallback in upstream.fallback))
+        lent = [one for one in asked if one in lending]
+        if lent and own is not None and not is_loopback(own.host):
+            yield ("upstreams", name, "listen", "host"), _lends(lent)
 
 
 def _lends(names: list[str]) -> str:
@@ -236,4 +212,6 @@ def _usable(
 
 
 def _nobody(name: str, config: Config) -> Unreadable:
+    if name in config.pools:
+        return Unreadable("is a pool; name its members")
     return Unreadable(f"is not an upstream{meant(name, config.upstreams)}")

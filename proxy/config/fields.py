@@ -56,6 +56,12 @@ class Unknown(str):
     __slots__ = ()
 
 
+PATTERNS = ("email", "phone", "credit_card", "iban", "us_ssn", "ip", "api_key")
+"""What the guard can look for."""
+
+_REGION = re.compile("[A-Z]{2}", re.ASCII)
+
+
 class When(NamedTuple):
     """A caller's fault that another target might not see: a status, or only one code of it."""
 
@@ -165,6 +171,19 @@ def method(value: object) -> str:
     name = text(value)
     if not _TOKEN.fullmatch(name) or name != name.upper():
         raise Unreadable("is not a method (write GET, POST … in capitals)")
+    return name
+
+
+def pattern(value: object) -> str:
+    """Read the name of something that the guard looks for."""
+    return one_of(value, PATTERNS)
+
+
+def region(value: object) -> str:
+    """Read a country's two letters (ISO 3166)."""
+    name = text(value)
+    if not _REGION.fullmatch(name):
+        raise Unreadable("is not a country's code (two capitals, such as US)")
     return name
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.config.fields import WORDS, When
+from proxy.config.fields import PATTERNS, WORDS, When
 from proxy.config.providers import PROVIDERS
 from proxy.config.units import YEAR, written
 
@@ -93,6 +93,8 @@ HEADER_VALUE = Form("text", (_TEXT,), "search", _hidden)
 SECRET = Form("secret", (_TEXT,), "${TOKEN}", _hidden)
 METHOD = Form("method", (matching(r"[A-Z!#$%&'*+.^_`|~0-9-]+"),), "POST")
 CAPABILITY = Form("word", (_TEXT,), "chat")
+PATTERN = words(*PATTERNS)
+REGION = Form("country code", (matching("[A-Z]{2}"),), "DE")
 ANY_JSON = Form("any JSON", ({},), "1")
 RETRYABLE = Form(
     f"{', '.join(WORDS[:-1])} or a status",

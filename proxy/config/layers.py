@@ -19,7 +19,7 @@ from proxy.config.schema import Config, Policy, Route, Rules, Upstream
 from proxy.config.settings import ByKind, Settings, stranger
 
 POLICY_KEYS = Policy.model_fields.keys()
-RULE_KEYS = POLICY_KEYS | {"breaker"}
+RULE_KEYS = POLICY_KEYS | {"breaker", "limits"}
 ROUTE_KEYS = POLICY_KEYS | {"match"}
 UPSTREAM_KEYS = RULE_KEYS | (Upstream.model_fields.keys() - Rules.model_fields.keys() - {"name"})
 FILE_KEYS = (Config.model_fields.keys() - {"warnings", "files"}) | {"defaults"}
@@ -124,7 +124,7 @@ def _rules(layers: Block, mark: Mark | None) -> Block:
     """Move the keys of a file's policy blocks to where the settings have them."""
     rules, policy = Block(), Block()
     for key, value in layers.items():
-        if key == "breaker":
+        if key in ("breaker", "limits"):
             rules.put(key, value, layers.mark(key))
         elif key == "retry" and isinstance(value, Block):
             policy.put(key, _picked(value, value.keys() - {"budget"}), layers.mark(key))

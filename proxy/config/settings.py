@@ -85,6 +85,8 @@ HeaderName = Annotated[str, BeforeValidator(fields.header_name), forms.HEADER_NA
 HeaderValue = Annotated[str, AfterValidator(fields.header_value), forms.HEADER_VALUE]
 Method = Annotated[str, BeforeValidator(item(fields.method)), forms.METHOD]
 Capability = Annotated[str, BeforeValidator(fields.capability), forms.CAPABILITY]
+Pattern = Annotated[str, BeforeValidator(item(fields.pattern)), forms.PATTERN]
+Region = Annotated[str, BeforeValidator(item(fields.region)), forms.REGION]
 AnyJson = Annotated[Any, PlainValidator(fields.json_value), forms.ANY_JSON]
 Retryable = Annotated[Condition, PlainValidator(item(fields.retryable)), forms.RETRYABLE]
 Blaming = Annotated[Condition, PlainValidator(item(fields.blaming)), forms.BLAMING]
@@ -117,7 +119,8 @@ def _version(value: object) -> int:
 
 
 Credential = Annotated[Secret, AfterValidator(_credential), forms.SECRET]
-Token = Annotated[Credential | None, BeforeValidator(_optional_secret)]
+# That there is one is known, where it is not to be had; and that decides who is let in.
+Token = Annotated[Credential | None, BeforeValidator(_optional_secret), StandIn("unknown-to-check")]
 ProviderName = Annotated[str, BeforeValidator(_provider), forms.PROVIDER]
 Version = Annotated[int, BeforeValidator(_version), forms.VERSION]
 
@@ -163,6 +166,5 @@ def _given(value: Any, field: FieldInfo) -> Any:
     """Give *value*, or where it is unknown what stands in for it."""
     if not isinstance(value, Unknown):
         return value
-    if not field.is_required():
-        return _BUILT_IN
-    return next((note.value for note in field.metadata if isinstance(note, StandIn)), value)
+    built_in = value if field.is_required() else _BUILT_IN
+    return next((note.value for note in field.metadata if isinstance(note, StandIn)), built_in)

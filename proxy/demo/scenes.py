@@ -58,10 +58,10 @@ def now_and_then(fault: Answer) -> Trouble:
 SCENES = (
     Scene("All is well.", "llm", 1.5, calm),
     Scene(
-        "The LLM is overloaded: it answers some calls 503, with Retry-After.",
+        "The LLM is overloaded: it answers some calls 503.",
         "llm",
         2.1,
-        now_and_then(status(503, retry_after=1)),
+        now_and_then(status(503)),
     ),
     Scene("The LLM is down: it refuses every connection.", "llm", 3.0, outage),
     Scene("The LLM is back: a probe will find out.", "llm", 1.8, calm),

@@ -3,6 +3,8 @@
     report      everything that is told, as data
     values      each effective value, and where it came from
     retrying    what one call can turn into
+    succession  who is asked when one cannot answer: fallbacks and pools
+    guarding    limits, answers that are kept, and the guard
     outage      when the circuit opens
     caution     what works otherwise than somebody might think
     drawing     all of it as text, 80 columns wide

@@ -6,10 +6,11 @@ one would change. What contradicts itself is an error already, and not told here
 
 from collections.abc import Iterator
 
-from proxy.config import schema
+from proxy.config import forms, schema
 from proxy.config.document import Steps
 from proxy.config.units import written
 from proxy.explain.retrying import Retrying, retrying
+from proxy.explain.succession import credential
 
 Caution = tuple[Steps, str]
 
@@ -29,26 +30,30 @@ def cautions(upstream: schema.Upstream) -> Iterator[Caution]:
         for caution in _policy(upstream.kind, route.policy):
             if caution not in own:
                 yield (*at, "routes", number, *caution[0]), caution[1]
+    for steps, message in _guarding(upstream):
+        yield (*at, *steps), message
     for key, message in _breaker(upstream):
         yield (*at, "breaker", key), message
 
 
-def pool_cautions(config: schema.Config) -> Iterator[Caution]:
-    """Give the members of pools that a call would come to twice, by another's fallback."""
-    for name, pool in config.pools.items():
-        for number, member in enumerate(pool.members):
-            targets = [fallback.upstream for fallback in config.upstreams[member].fallback]
-            twice = [target for target in targets if target in pool.members]
-            if twice:
-                message = (
-                    f"falls back to {', '.join(twice)}, a member too: a call may come to it twice"
-                )
-                yield ("pools", name, "members", number), message
+def target_cautions(upstream: schema.Upstream, config: schema.Config) -> Iterator[Caution]:
+    """Give the fallbacks of an upstream that are likely to want a key, and get none."""
+    if upstream.auth is None:
+        return
+    for number, fallback in enumerate(upstream.fallback):
+        target = config.upstreams[fallback.upstream]
+        # Plain HTTP is a server of one's own, which as often as not wants no key.
+        if credential(target, callers=fallback.forward_credentials) == "none" and (
+            target.url.scheme == "https" and not target.headers.set
+        ):
+            message = "gets no credential: it has no auth of its own, and the caller's stays here"
+            yield ("upstreams", upstream.name, "fallback", number), message
 
 
 def _policy(kind: str, policy: schema.Policy) -> Iterator[Caution]:
     found = retrying(policy)
     yield from _attempts(policy, found)
+    yield from _hedge(policy)
     total = policy.timeouts.total
     if kind == "llm" and (total is None or total >= SDKS):
         message = "is not below 10m, after which the SDKs of OpenAI and Anthropic give up: their"
@@ -84,6 +89,40 @@ def _attempts(policy: schema.Policy, found: Retrying) -> Iterator[Caution]:
         message = f"({retry.max_retries}) allows retries that can never fit: of total"
         where = ("policy", "retry", "max_retries")
         yield where, f"{message} ({written(total)}) the waits before retry {first} leave nothing"
+
+
+def _hedge(policy: schema.Policy) -> Iterator[Caution]:
+    """Find what is over before a second attempt begins."""
+    delay = policy.hedge.delay
+    for name in ("first_byte", "total"):
+        limit = getattr(policy.timeouts, name)
+        if delay is not None and limit is not None and delay >= limit:
+            message = f"({written(delay)}) never comes: {name} ({written(limit)}) is over by then"
+            yield ("policy", "hedge", "delay"), message
+            return
+
+
+def _guarding(upstream: schema.Upstream) -> Iterator[Caution]:
+    """Find a line whose end nobody reaches, and bodies that the guard never gets to see."""
+    queue, total = upstream.limits.queue, upstream.policy.timeouts.total
+    if queue is not None and total is not None and queue.timeout >= total:
+        message = f"({written(queue.timeout)}) never ends a wait: total ({written(total)}) is over"
+        yield ("limits", "queue", "timeout"), f"{message} by then"
+    room, said = upstream.replay_limit, forms.SIZE.say
+    for steps, policy in _policies(upstream):
+        guard = policy.guard
+        if guard.wanted and guard.inspect_limit > room:
+            message = f"({said(guard.inspect_limit)}) is above replay_limit ({said(room)}): what is"
+            where = (*steps, "policy", "guard", "inspect_limit")
+            yield where, f"{message} between cannot be looked into"
+
+
+def _policies(upstream: schema.Upstream) -> Iterator[tuple[Steps, schema.Policy]]:
+    """Give each policy of an upstream, and the way there; of routes those with another guard."""
+    yield (), upstream.policy
+    for number, route in enumerate(upstream.routes):
+        if route.policy.guard != upstream.policy.guard:
+            yield ("routes", number), route.policy
 
 
 def _breaker(upstream: schema.Upstream) -> Iterator[tuple[str, str]]:

@@ -6,11 +6,13 @@ Nothing here decides anything.
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from proxy.config import units
+from proxy.config import forms, units
 from proxy.config.origin import Origin
+from proxy.explain.guarding import Kept, Limits, Rate, Screened
 from proxy.explain.outage import MOST, PER_SECOND
 from proxy.explain.report import Report, Route, Upstream, Warned
 from proxy.explain.retrying import Attempt, Retrying, Span
+from proxy.explain.succession import Handover, Pool, Target
 from proxy.explain.values import Value
 
 WIDTH = 80
@@ -35,8 +37,8 @@ def draw(report: Report) -> str:
     lines: list[str] = []
     for upstream in report.upstreams:
         lines += [*_upstream(upstream), ""]
-    for name, members in report.pools.items():
-        lines += [f"pool {name}: {', '.join(members)}", ""]
+    for pool in report.pools:
+        lines += [*_pool(pool), ""]
     lines += _warnings(report)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -51,6 +53,12 @@ def _upstream(upstream: Upstream) -> Iterator[str]:
     share, reserve = f"{1 + upstream.retry_share:g}", f"{upstream.retry_reserve:g}"
     yield from _fact("", f"over many calls {share} for each, and {reserve} a second (budget)")
     yield ""
+    before = [*_limits(upstream.limits), *_kept(upstream.cache), *_screened(upstream.guard)]
+    yield from ("  Before it is asked", *before, "")
+    if upstream.handover is not None:
+        yield from _succession(upstream)
+        yield from _handover(upstream.handover, upstream.values)
+        yield ""
     yield from _circuit(upstream)
     for number, route in enumerate(upstream.routes, 1):
         yield ""
@@ -65,6 +73,21 @@ def _route(number: int, route: Route, kind: str) -> Iterator[str]:
     yield "    (everything else as above)"
     yield ""
     yield from _call(route.retrying, route.values)
+    yield from _kept(route.cache)
+    yield from _screened(route.guard)
+    if route.handover is not None:
+        yield from _handover(route.handover, route.values)
+
+
+def _pool(pool: Pool) -> Iterator[str]:
+    ramp = f", ramp {units.written(pool.ramp)}" if pool.ramp else ""
+    yield from _folded(f"pool {pool.name} ({pool.strategy}{ramp})", "")
+    yield "─" * WIDTH
+    for member in pool.members:
+        weight = [] if pool.strategy == "priority" else [f"weight {member.weight:g}"]
+        can = ", ".join(member.capabilities)
+        said = [*weight, *([can] if can else []), _credential(member.credential)]
+        yield from _fact(member.upstream, "; ".join(said))
 
 
 def _is_told(value: Value) -> bool:
@@ -112,7 +135,16 @@ def _call(retrying: Retrying, values: Iterable[Value]) -> Iterator[str]:
         f" {said['retry.max_retry_after']} it is left to the caller",
     )
     yield from _fact("POST, PATCH", _REPEATED[said["retry.unsafe_methods"]])
-    yield from _fact("requests upstream", f"at most {len(retrying.attempts)} for one call")
+    most = f"at most {len(retrying.attempts)} for one call"
+    if said["hedge.delay"] != "none":
+        beside = int(said["hedge.max"])
+        yield from _fact(
+            "hedge",
+            f"what only reads: {said['hedge.delay']} of silence, and another attempt runs"
+            f" beside it, at most {beside}; the first good head wins",
+        )
+        most += f", {len(retrying.attempts) * (1 + beside)} where all are hedged"
+    yield from _fact("requests upstream", most)
 
 
 def _attempt(attempt: Attempt, end: float) -> str:
@@ -133,6 +165,120 @@ def _longest(retrying: Retrying, said: dict[str, str]) -> str:
         return f"{wait} ({why})"
     first = "without limit" if event is None else units.written(event)
     return f"{wait} ({why}); for the first event of a stream {first}"
+
+
+def _limits(limits: Limits) -> Iterator[str]:
+    if limits.rate is not None:
+        yield from _fact("rate", _rate(limits.rate))
+    if limits.concurrency is not None:
+        at_a_time = f"{limits.concurrency} attempts at a time"
+        yield from _fact("concurrency", f"{at_a_time}: as many a second, where each takes a second")
+        line = limits.line
+        told = "none: who finds no place is turned away at once"
+        if line is not None:
+            told = (
+                f"{line.size} more wait, {units.written(line.timeout)} at most; the last of a full"
+                f" line is served where an attempt takes {units.written(line.served)} or less"
+            )
+        yield from _fact("line", told)
+    told = "not heeded by other calls (throttle: false)"
+    if limits.throttled is not None:
+        told = (
+            "calls with that credential leave it alone, as long as it says and"
+            f" {units.written(limits.throttled)} at most"
+        )
+    yield from _fact("after a 429", told)
+
+
+def _rate(rate: Rate) -> str:
+    whose = "of each caller" if rate.by == "caller" else "of all callers together"
+    return (
+        f"at most {rate.most} calls {whose} in any {units.written(rate.window)}: {rate.at_once}"
+        f" at once after a quiet time, then one each {units.written(rate.every)}"
+    )
+
+
+def _kept(cache: Kept | None) -> Iterator[str]:
+    if cache is None:
+        return
+    stale = f", and {units.written(cache.stale)} more while it fails" if cache.stale else ""
+    whose = "the same for everybody" if cache.shared else "apart for each credential"
+    redis = ""
+    if cache.redis_timeout is not None:
+        redis = f", and in a Redis that is waited for {units.written(cache.redis_timeout)} at most"
+    yield from _fact("cache", "; ".join(cache.requests))
+    fresh = f"for {units.written(cache.ttl)}, or less where the upstream says so"
+    yield from _fact("", f"{fresh}{stale}; {whose}")
+    yield from _fact("", f"in {forms.SIZE.say(cache.size)} of memory{redis}")
+
+
+_FOUND = {
+    "report": "are counted and go out",
+    "redact": "go out as marks",
+    "block": "end the call (PII_DETECTED)",
+}
+
+
+def _screened(guard: Screened | None) -> Iterator[str]:
+    if guard is None:
+        return
+    where = ", ".join(guard.fields)
+    if guard.patterns:
+        told = f"{', '.join(guard.patterns)} in {where} {_FOUND[guard.pii]}"
+        yield from _fact("guard", told)
+    if guard.max_prompt_chars is not None:
+        yield from _fact("prompt", f"at most {guard.max_prompt_chars:,} characters in {where}")
+    beyond = "refused" if guard.oversize == "refuse" else "passed unseen"
+    limit = forms.SIZE.say(guard.inspect_limit)
+    yield from _fact("bodies", f"must be JSON; above {limit}, or compressed, they are {beyond}")
+
+
+def _succession(upstream: Upstream) -> Iterator[str]:
+    yield "  When it cannot answer, others are asked in its place"
+    for number, target in enumerate(upstream.targets, 1):
+        yield from _fact(f"{number}. {target.upstream}", "; ".join(_changes(target)))
+    if not upstream.writes_move:
+        yield from _fact("", "for what only reads (fallback_writes: false)")
+    for pool in upstream.pools:
+        yield from _fact(f"pool {pool}", "its next member")
+    yield from _fact(
+        "moves on",
+        "when its retries are spent or would wait beyond fallback_wait, when its circuit is open,"
+        " when it wants to be left alone for longer, and at once after a timeout",
+    )
+
+
+def _changes(target: Target) -> Iterator[str]:
+    yield _credential(target.credential)
+    if target.set:
+        yield f"replaced in the body: {', '.join(target.set)}"
+    if target.path is not None:
+        yield f"at {target.path}"
+    if target.when:
+        yield f"also for {', '.join(target.when)}"
+
+
+def _credential(whose: str) -> str:
+    return "no credential" if whose == "none" else f"{whose.replace('ours', 'our')} credential"
+
+
+def _handover(handover: Handover, values: Iterable[Value]) -> Iterator[str]:
+    total = next(value.written for value in values if value.key == "timeouts.total")
+    attempts = f"{handover.attempts} attempt{'s' if handover.attempts != 1 else ''}"
+    told = f"after {attempts} and {units.written(handover.waits)} of waits at most"
+    if handover.asked > handover.waits:
+        told += f", {units.written(handover.asked)} where it says how long to wait"
+    yield from _fact("the next is asked", told)
+    yield from _fact("if it fails late", _until(handover.longest, "may end the call first", total))
+    yield from _fact("if it is silent", _until(handover.silent, "ends the call first", total))
+
+
+def _until(seconds: float | None, otherwise: str, total: str) -> str:
+    if seconds is not None:
+        return f"after {units.written(seconds)} at most"
+    if total == "none":
+        return "without limit: no timeout gives it up"
+    return f"timeouts.total ({total}) {otherwise}, and nobody else is asked"
 
 
 def _circuit(upstream: Upstream) -> Iterator[str]:

@@ -62,7 +62,7 @@ def retrying(policy: schema.Policy) -> Retrying:
     timeouts, total = policy.timeouts, policy.timeouts.total
     waits = list(map(Span, _waits(policy.retry, _Least()), _waits(policy.retry, _Most())))
     attempts = _attempts(waits, total)
-    attempt = _sum(timeouts.connect, timeouts.first_byte)
+    attempt = attempt_limit(timeouts)
     longest = total
     if total is None and attempt is not None:
         asked = _waits(policy.retry, _Most(), policy.retry.max_retry_after)
@@ -75,6 +75,22 @@ def retrying(policy: schema.Policy) -> Retrying:
         longest_wait=longest,
         longest_wait_for_event=longest if verified else _sum(longest, timeouts.first_event),
     )
+
+
+def waits_within(settings: schema.Retry, patience: float) -> list[float]:
+    """Give the longest wait before each retry that comes before somebody else is asked.
+
+    Together they are more than *patience* where only shorter ones fit into it.
+    """
+    # After a timeout somebody else is asked at once.
+    told = settings.model_copy(update={"retry_on": settings.retry_on - {"timeout"}})
+    fitting = _waits(told, _Least(), patience=patience)
+    return _waits(told, _Most())[: len(fitting)]
+
+
+def attempt_limit(timeouts: schema.Timeouts) -> float | None:
+    """Give how long an attempt may take, from its start to the head of an answer."""
+    return _sum(timeouts.connect, timeouts.first_byte)
 
 
 def failing(condition: str | int) -> errors.OctoLLMError:
@@ -91,6 +107,7 @@ def failure(
     asked: float | None = None,
     remaining: float | None = None,
     would_admit: bool = True,
+    patience: float | None = None,
 ) -> Failure:
     """Give a failed attempt of a call that may be repeated, with all of its body at hand."""
     return Failure(
@@ -101,21 +118,32 @@ def failure(
         body_whole=True,
         may_repeat=True,
         would_admit=would_admit,
+        patience=patience,
     )
 
 
-def _waits(settings: schema.Retry, random: Random, asked: float | None = None) -> list[float]:
-    """Give the wait before each retry, where the upstream has *asked* for one or for none."""
+def _waits(
+    settings: schema.Retry,
+    random: Random,
+    asked: float | None = None,
+    patience: float | None = None,
+) -> list[float]:
+    """Give the wait before each retry, where the upstream has *asked* for one or for none.
+
+    With *patience*, only those that fit into it.
+    """
     if not settings.retry_on:
         return []
     error = failing(in_order(settings.retry_on)[0])
     policy = RetryPolicy(settings, random)
     # What the budget may refuse is another question.
     budget = RetryBudget(schema.Budget(ratio=0, min_per_second=1000), lambda: 0.0)
-    waits = []
+    waits: list[float] = []
     for attempt in range(1, settings.max_retries + 1):
-        wait = policy.decide(failure(error, attempt, asked=asked), budget).wait
-        assert wait is not None
+        left = None if patience is None else max(0.0, patience - sum(waits))
+        wait = policy.decide(failure(error, attempt, asked=asked, patience=left), budget).wait
+        if wait is None:
+            break
         waits.append(wait)
     return waits
 

@@ -5,7 +5,8 @@ this file holds a header's value.
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
+from hashlib import blake2b
 from urllib.parse import unquote
 
 from proxy import errors
@@ -13,8 +14,13 @@ from proxy.wire.browser import crosses_origins
 from proxy.wire.headers import Pair
 from proxy.wire.message import Headers
 
-CALLERS_OWN = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie"))
+_KEYS = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
+
+CALLERS_OWN = _KEYS | {b"cookie"}
 """The fields by which a caller may bring a credential of its own."""
+
+_SHORTEST = 8
+"""Bytes of a key; what is shorter could be a word of any sentence."""
 
 _SUBPROTOCOL_KEY = b"openai-insecure-api-key."
 
@@ -27,6 +33,25 @@ def without_key(target: str) -> str:
     parts = query.split("&")
     kept = "&".join(part for part in parts if unquote(part.partition("=")[0]) != "key")
     return path + question_mark + kept if kept else path
+
+
+def fingerprint(fields: Mapping[bytes, bytes], target: str) -> bytes:
+    """Give what tells one caller's credential from another's, and nothing of the credential."""
+    brought = [b"%b:%b" % (name, fields[name]) for name in sorted(_KEYS & fields.keys())]
+    query = target.partition("?")[2]
+    if "key=" in query or "%" in query:
+        parts = (part for part in query.split("&") if unquote(part.partition("=")[0]) == "key")
+        brought += [part.encode("utf-8", "surrogateescape") for part in parts]
+    if not brought and b"cookie" in fields:
+        # Beside a key it is only what some server on the way has set, and changes.
+        brought = [fields[b"cookie"]]
+    return blake2b(b"\n".join(brought), digest_size=16).digest() if brought else b""
+
+
+def keys(fields: Iterable[Pair], names: Container[bytes]) -> list[bytes]:
+    """Give the keys in the *fields* of these names, without their schemes."""
+    brought = (value.rpartition(b" ")[2] for name, value in fields if name.lower() in names)
+    return [key for key in brought if len(key) >= _SHORTEST]
 
 
 def without_subprotocol_key(headers: Headers) -> list[Pair]:

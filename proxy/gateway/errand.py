@@ -1,54 +1,44 @@
 """One request at one upstream: attempts, until one is answered or the failure is the caller's.
 
-The order of policies is the order of the indentation: retry ⊃ breaker ⊃ attempt timeouts ⊃ send.
-An attempt is over when the body of its answer is, so all of that still stands around the relay.
+The order of policies is the order of the indentation: retry ⊃ hedge ⊃ throttle gate ⊃ place ⊃
+breaker ⊃ attempt.
 """
 
-import asyncio
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from math import inf
 
 from proxy import errors
 from proxy.errors import OctoLLMError
-from proxy.gateway import answers, dialects, routing, waits
-from proxy.gateway.call import Call
-from proxy.gateway.refusal import as_it_was, identity
-from proxy.gateway.relay import as_a_stream, is_event_stream, relay
-from proxy.gateway.runtime import Runtime
-from proxy.gateway.streaming import Events, Streaming
-from proxy.gateway.upstream import Plan, Upstream
+from proxy.gateway.attempt import Attempt, Order
+from proxy.gateway.race import Race, Runner
 from proxy.observe import catalogue
-from proxy.policy.breaker import Permit
-from proxy.policy.deadline import Deadline
 from proxy.policy.retry import Decision, Failure, Verdict
-from proxy.wire.body import Replay
-from proxy.wire.headers import Pair, by_name, to_caller
-from proxy.wire.message import Exchange, Limits, Outgoing, Reply
-from proxy.wire.tunnel import Tunnel, accepts
+from proxy.semantics import waits
+from proxy.wire.headers import by_name
+from proxy.wire.tunnel import Tunnel
 
-ERROR_BODY_SECONDS = 5.0
-"""An upstream's explanation is worth a moment, not a timeout."""
+_NO_PLACE: AbstractContextManager[None] = nullcontext()
 
 
-@dataclass(slots=True)
 class Errand:
-    """Everything that one request at one upstream is done with."""
+    """An order, and what has been done about it.
 
-    call: Call
-    runtime: Runtime
-    upstream: Upstream
-    plan: Plan
-    deadline: Deadline
-    path: str
-    target: str
-    body: Replay | None
-    reply: Reply
-    headers: list[Pair] = field(default_factory=list)
-    """The head as it goes out; made when the breaker has let the first attempt through."""
-    tunnel: Tunnel | None = None
-    """What an answer of 101 has led to. It outlives its attempt: the handshake is what is judged,
-    and how a WebSocket ends says nothing about the upstream."""
-    renewed: bool = False
-    """A connection has been found stale, and another was asked for at once."""
+    *beside* are orders that may run at the same time, for hedged attempts; after them this one
+    again.
+    """
+
+    __slots__ = ("_attempts", "_beside", "_order", "_renewed", "_tunnel", "_waited")
+
+    def __init__(self, order: Order, beside: Iterable[Order] = ()) -> None:
+        self._order = order
+        self._beside = iter(beside)
+        self._attempts = 0
+        self._waited = 0.0
+        self._tunnel: Tunnel | None = None
+        self._renewed = False
+        """A connection has been found stale, and another was asked for at once."""
 
     async def run(self) -> int:
         """Send the request until an answer has been relayed; raise the failure that stands.
@@ -56,222 +46,148 @@ class Errand:
         Gives the status of the answer.
         """
         failure: OctoLLMError | None = None
+        hedges = self._order.plan.hedge.delay is not None and self._may_hedge()
+        self._order.upstream.budget.deposit()
         while True:
+            self._attempts += 1
             try:
-                with self.upstream.breaker.admit() as permit:
-                    status = await self._attempt(permit)
+                status = await (self._hedged() if hedges else self._once(self._order))
             except errors.CircuitOpenError as circuit:
+                if self._order.call.span is not None:
+                    upstream = self._order.upstream.name
+                    self._order.call.span.note("breaker.rejected", upstream=upstream)
                 if failure is None:
                     raise
                 # It opened while we waited: what the upstream last did says more than that.
                 failure.retry_after = circuit.retry_after
                 raise failure from None
             except OctoLLMError as error:
-                if self.reply.started:
+                if self._order.reply.started:
                     raise
                 failure = error
                 await self._wait_to_repeat(failure)
             else:
-                if self.tunnel is not None:
-                    await self._see_through(self.tunnel)
+                if self._tunnel is not None:
+                    await self._see_through(self._tunnel)
                 return status
 
-    async def _attempt(self, permit: Permit) -> int:
-        """Send the request once, and relay its answer if that is one to pass on."""
-        call = self.call
-        call.tries()
-        outcome: catalogue.Outcome | None = "cancelled"
-        streams = False
-        began = self.runtime.around.clock()
-        try:
-            with await self._send() as exchange:
-                call.exchange = exchange
-                if exchange.status == 101 and self._switch(exchange):
-                    outcome = "success"
-                    return exchange.status
-                fields = by_name(exchange.headers)
-                read = b""
-                if not 200 <= exchange.status < 400:
-                    read = await self._judge(exchange, fields)
-                call.metrics.first_byte(call.stopwatch() - call.began)
-                if exchange.status < 400:
-                    headers = to_caller(exchange.headers) + identity(call)
-                else:
-                    headers = as_it_was(call, exchange)
-                streams = exchange.length != 0 and is_event_stream(exchange.status, fields)
-                if streams and b"content-encoding" not in fields:
-                    await self._stream(exchange, headers, fields, permit)
-                else:
-                    permit.answered()
-                    call.phase = "response"
-                    if streams:
-                        as_a_stream(call, exchange, self.plan.timeouts)
-                    await relay(call, exchange, self.reply, headers, read)
-            outcome = catalogue.outcome(exchange.status)
-            return exchange.status
-        except errors.CapacityExceededError as full:
-            if not full.sent:  # no connection was free: the upstream was not asked
-                outcome = None
-                call.attempts -= 1
-                self.upstream.limited.add()
-            raise
-        except errors.TimeoutError as timeout:
-            if not streams and self._was_the_upstreams(timeout, began):
-                timeout.condition = "timeout"
-            outcome = catalogue.outcome(timeout)
-            raise
-        except OctoLLMError as error:
-            outcome = catalogue.outcome(error)
-            raise
-        finally:
-            if outcome is not None:
-                self.upstream.metrics.attempt(outcome)
+    async def _once(self, order: Order, race: Race | None = None) -> int:
+        """Make one attempt, when the gate and if the breaker let it go."""
+        upstream = order.upstream
+        if order is not self._order:
+            upstream.take_rate(order.call)
+        if upstream.gate:
+            await self._pass_gate(order)
+        with (
+            await self._place(order) if upstream.places else _NO_PLACE,
+            upstream.breaker.admit() as permit,
+            upstream.load,
+        ):
+            attempt = Attempt(order, permit, race)
+            status = await attempt.run()
+        self._tunnel = attempt.tunnel
+        return status
 
-    def _switch(self, exchange: Exchange) -> bool:
-        """Join caller and upstream, if a WebSocket was asked for and this is its handshake."""
-        call, timeouts = self.call, self.plan.timeouts
-        if not (call.request.upgrade and accepts(self.headers, exchange.headers)):
+    async def _place(self, order: Order) -> AbstractContextManager[None]:
+        """Wait in line for a place; for an open circuit, which turns the call away, nobody does."""
+        upstream = order.upstream
+        while upstream.breaker.would_admit():
+            place = await upstream.place(order.call, order.deadline)
+            if not upstream.gate:
+                return place
+            if not upstream.gate.wait(upstream.key(order.call, callers_key=order.callers_key)):
+                return place
+            with place:
+                pass  # the gate was shut meanwhile: who waits for it keeps nobody else out
+            await self._pass_gate(order)
+        return _NO_PLACE
+
+    async def _pass_gate(self, order: Order) -> None:
+        """Leave the upstream alone as long as it has told this key to.
+
+        Raises RateLimitError with the time left, where that is too long to wait.
+        """
+        call, upstream, around = order.call, order.upstream, order.runtime.around
+        key = upstream.key(call, callers_key=order.callers_key)
+        while left := upstream.gate.wait(key):
+            asked = upstream.gate.asked(key)
+            told = errors.RateLimitError.rebuild(
+                f"{upstream.name} has asked to be left alone", retry_after=asked
+            )
+            # Not all at the same moment.
+            wait = left * around.random.uniform(1, 1.2)
+            patience = self._patience(told)
+            remaining = order.deadline.remaining(around.clock())
+            limits = (
+                inf if patience is None else patience,
+                inf if remaining is None else remaining,
+            )
+            if wait >= min(limits, default=inf) or asked > order.plan.max_retry_after:
+                call.declined = True
+                upstream.turned_away("throttle")
+                raise told
+            self._waited += wait
+            if call.span is not None:
+                call.span.note("throttle.waiting", wait_ms=round(wait * 1000))
+            await call.pause(wait)
+
+    def _may_hedge(self) -> bool:
+        """Tell whether a second attempt may run beside a slow first: only what only reads."""
+        if self._order.call.request.upgrade:
             return False
-        upstream = exchange.switch()
-        caller = self.reply.switch(to_caller(exchange.headers) + identity(call))
-        until = None
-        if timeouts.stream_total is not None:
-            until = call.request.received + timeouts.stream_total
-        self.tunnel = Tunnel(caller, upstream, timeouts.idle, until)
-        call.metrics.first_byte(call.stopwatch() - call.began)
-        return True
+        return self._order.upstream.only_reads(self._order.call.request.method, self._order.path)
+
+    async def _hedged(self) -> int:
+        """Make one attempt, and others beside it while it is silent."""
+        hedge, race = self._order.plan.hedge, Race()
+        left = hedge.max
+
+        def another() -> Runner | None:
+            nonlocal left
+            order = self._another() if left else None
+            left -= 1
+            return None if order is None else self._once(order, race)
+
+        assert hedge.delay is not None
+        return await race.run(self._once(self._order, race), another, hedge.delay)
+
+    def _another(self) -> Order | None:
+        """Give an order to run beside this one, if body, upstreams and budget allow it."""
+        body = self._order.body
+        if body is not None and not (body.ended and body.whole):
+            return None
+        candidates = chain(self._beside, (self._order,))
+        order = next((order for order in candidates if order.can_be_sent()), None)
+        if order is None:
+            return None
+        if not order.upstream.budget.withdraw():
+            order.upstream.metrics.retry_suppressed("budget")
+            return None
+        return order
 
     async def _see_through(self, tunnel: Tunnel) -> None:
-        began = self.call.stopwatch()
+        began = self._order.call.stopwatch()
         try:
             await tunnel.ended()
         finally:
-            self.call.waited(began)
-
-    def _was_the_upstreams(self, passed: errors.TimeoutError, began: float) -> bool:
-        """Tell whose fault a passed deadline is: ours in line, the caller's while it still sent."""
-        received = self.body is None or self.body.ended
-        mute = passed.condition is None and passed.sent
-        return mute and received and self.deadline.blames_upstream(began)
-
-    async def _send(self) -> Exchange:
-        """Send the request, and wait for the head of its answer."""
-        call, timeouts = self.call, self.plan.timeouts
-        headers = self.headers
-        if not headers:
-            headers = self.headers = self.upstream.head(call, self.runtime.via)
-        elif self.body is None or self.body.ended:
-            # The body is at hand; nobody is left to be told to continue.
-            headers = [pair for pair in headers if pair[0].lower() != b"expect"]
-        body = None if self.body is None else self.body.open()
-        request = Outgoing(call.request.method, self.target, headers, body, call.request.upgrade)
-        limits = Limits(timeouts.connect, timeouts.first_byte, timeouts.idle, self.deadline.at)
-        began = call.stopwatch()
-        try:
-            return await self.upstream.client.exchange(request, limits, self.reply.interim)
-        finally:
-            call.waited(began)
-
-    async def _stream(
-        self,
-        exchange: Exchange,
-        headers: list[Pair],
-        fields: dict[bytes, bytes],
-        permit: Permit,
-    ) -> None:
-        """Relay an event stream; an error in its first event is a failure as any other."""
-        plan, streams = self.plan, self.runtime.around.streams
-        dialect = dialects.of(self.upstream.origin.provider, routing.path_of(self.target))
-        # Who waits for the head of a stream waits for an answer; only its own patience ends that,
-        # or, where all of it is held back, the limit of any answer.
-        waits_as_any = plan.stream.mode == "verified" or self.deadline.by == "caller"
-        until = self.deadline.at if waits_as_any else None
-        streams.add(exchange)
-        try:
-            await Streaming(
-                call=self.call,
-                events=Events(
-                    self.call,
-                    exchange,
-                    dialect,
-                    plan.timeouts,
-                    until=until,
-                    clock=self.runtime.around.clock,
-                ),
-                reply=self.reply,
-                status=exchange.status,
-                headers=headers,
-                dialect=dialect,
-                settings=plan.stream,
-                answered=permit.answered,
-                means=lambda fault: self._meaning(fault, fields),
-                refuse=lambda fault, events: self._refuse(fault, fields, events),
-            ).run()
-        finally:
-            streams.discard(exchange)
-
-    def _meaning(self, fault: dialects.Fault, fields: dict[bytes, bytes]) -> OctoLLMError:
-        """Give what an error event stands for."""
-        asked = waits.asked(fault.status, fields, self.runtime.around.wall())
-        return answers.translate(fault.status, {}, fault.data.encode(), self.upstream.origin, asked)
-
-    def _refuse(self, fault: dialects.Fault, fields: dict[bytes, bytes], events: bytes) -> None:
-        """Raise what an error event stands for, unless it passes as it is, like its status."""
-        if answers.passes(fault.status, self.upstream.origin, self.plan.rewrite):
-            if fault.status not in self.plan.retry_on:
-                return
-            self.call.verbatim = events
-        raise self._meaning(fault, fields)
-
-    async def _judge(self, exchange: Exchange, fields: dict[bytes, bytes]) -> bytes:
-        """Raise what a bad answer stands for, or give what was read of one that passes as it is."""
-        status, origin = exchange.status, self.upstream.origin
-        passes = answers.passes(status, origin, self.plan.rewrite)
-        if passes and status not in self.plan.retry_on and not waits.should_retry(fields):
-            return b""
-        body, whole = await self._read_error(exchange)
-        if passes:
-            if not whole:
-                return body
-            self.call.verbatim = body
-        asked = waits.asked(status, fields, self.runtime.around.wall())
-        raise answers.translate(status, fields, body, origin, asked)
-
-    async def _read_error(self, exchange: Exchange) -> tuple[bytes, bool]:
-        """Read an error's body as far as it is of use; say whether that is all of it."""
-        limits = exchange.limits
-        patience = self.runtime.around.clock() + ERROR_BODY_SECONDS
-        exchange.limits = replace(limits, deadline=min(patience, limits.deadline or patience))
-        began = self.call.stopwatch()
-        body = bytearray()
-        try:
-            while len(body) < answers.BODY_LIMIT:
-                data = await exchange.read()
-                if not data:
-                    return bytes(body), True
-                body += data
-        except (errors.NetworkError, errors.TimeoutError):
-            pass  # the status says enough
-        finally:
-            self.call.waited(began)
-            exchange.limits = limits
-        return bytes(body), False
+            self._order.call.waited(began)
 
     async def _wait_to_repeat(self, failure: OctoLLMError) -> None:
         """Wait as long as the retry policy says, or raise *failure* where there is no retry."""
-        call, upstream = self.call, self.upstream
+        call, upstream = self._order.call, self._order.upstream
         stale = isinstance(failure, errors.NetworkError) and failure.stale
-        at_once, self.renewed = stale and not self.renewed, self.renewed or stale
-        decision = self.plan.retry.decide(
+        at_once, self._renewed = stale and not self._renewed, self._renewed or stale
+        decision = self._order.plan.retry.decide(
             Failure(
                 error=failure,
-                attempts=call.attempts,
+                attempts=self._attempts,
                 asked=failure.retry_after,
                 should_retry=self._should_retry(),
-                remaining=self.deadline.remaining(self.runtime.around.clock()),
-                body_whole=self.body is None or self.body.whole,
+                remaining=self._order.deadline.remaining(self._order.runtime.around.clock()),
+                body_whole=self._order.body is None or self._order.body.whole,
                 may_repeat=self._may_repeat(),
                 would_admit=upstream.breaker.would_admit(),
+                patience=self._patience(failure),
                 at_once=at_once,
             ),
             upstream.budget,
@@ -283,22 +199,28 @@ class Errand:
         assert condition is not None  # what has none is never retried
         reason = catalogue.fault(condition)
         upstream.metrics.retry(reason)
-        call.log.info(
+        wait_ms = round(decision.wait * 1000)
+        if call.span is not None:
+            call.span.note("retry.scheduled", wait_ms=wait_ms, reason=reason)
+        upstream.log.info(
             "retry.scheduled",
-            request_id=call.request_id,
+            **call.identity,
             attempt=call.attempts + 1,
-            wait_ms=round(decision.wait * 1000),
+            wait_ms=wait_ms,
             reason=reason,
         )
-        began = call.stopwatch()
-        try:
-            await asyncio.sleep(decision.wait)
-        finally:
-            call.elsewhere += call.stopwatch() - began
+        self._waited += decision.wait
+        await call.pause(decision.wait)
+
+    def _patience(self, failure: OctoLLMError) -> float | None:
+        """Give how long this upstream may still be waited for, where another could be asked."""
+        if self._order.others is None or not self._order.others.would_take(failure):
+            return None
+        return max(0.0, self._order.plan.fallback_wait - self._waited)
 
     def _give_up(self, failure: OctoLLMError, decision: Decision) -> None:
         """Note why there is no retry, where that is worth knowing."""
-        call, upstream = self.call, self.upstream
+        call, upstream = self._order.call, self._order.upstream
         if decision.suppressed is not None:
             upstream.metrics.retry_suppressed(decision.suppressed)
         match decision.verdict:
@@ -309,23 +231,23 @@ class Errand:
             case Verdict.EXHAUSTED:
                 if not upstream.breaker.would_admit():
                     failure.retry_after = upstream.breaker.retry_after()
-                call.log.warning(
+                upstream.log.warning(
                     "retry.exhausted",
-                    request_id=call.request_id,
-                    attempts=call.attempts,
+                    **call.identity,
+                    attempts=self._attempts,
                     reason=catalogue.outcome(failure),
                 )
 
     def _may_repeat(self) -> bool:
-        call = self.call
-        return self.upstream.may_repeat(
+        call = self._order.call
+        return self._order.upstream.may_repeat(
             call.request.method,
-            self.path,
+            self._order.path,
             b"idempotency-key" in call.fields,
-            self.plan.unsafe_methods,
+            self._order.plan.unsafe_methods,
         )
 
     def _should_retry(self) -> bool | None:
-        if self.call.exchange is None:
+        if self._order.call.exchange is None:
             return None
-        return waits.should_retry(by_name(self.call.exchange.headers))
+        return waits.should_retry(by_name(self._order.call.exchange.headers))

@@ -1,6 +1,7 @@
 """The story of one request, from its head to its answer, in the order that the policies have.
 
-    request limits ⊃ total deadline ⊃ retry ⊃ breaker ⊃ attempt timeouts ⊃ send
+    request limits ⊃ total deadline ⊃ cache ⊃ targets ⊃ guard ⊃ rate ⊃ retry ⊃ hedge ⊃
+    throttle gate ⊃ place ⊃ breaker ⊃ attempt timeouts ⊃ send
 
 A policy is a `with` block: what must be given back cannot be forgotten. Errors rise untouched to
 `Gateway.handle`, the one place where they become an envelope.
@@ -8,25 +9,21 @@ A policy is a `with` block: what must be given back cannot be forgotten. Errors 
 
 import asyncio
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Coroutine, Mapping
 
 from proxy import errors
 from proxy.errors import OctoLLMError
-from proxy.gateway import credentials, routing
+from proxy.gateway import batch, caching, credentials, routing
 from proxy.gateway.call import UNROUTED, Call
-from proxy.gateway.errand import Errand
+from proxy.gateway.destination import Destination
 from proxy.gateway.refusal import refuse
 from proxy.gateway.runtime import Runtime
-from proxy.gateway.upstream import Upstream
+from proxy.gateway.turns import Work
 from proxy.policy.deadline import Deadline, wish
 from proxy.wire import headers
-from proxy.wire.body import Memory, Replay
-from proxy.wire.message import Body, Reply, Request
+from proxy.wire.message import Reply, Request
 
 _SANE_ID = re.compile(rb"[\w\-.:+/=@]{1,128}", re.ASCII)
-
-_NO_BODY: AbstractContextManager[None] = nullcontext()
 
 
 class Gateway:
@@ -42,18 +39,26 @@ class Gateway:
         call = _begin(request, runtime)
         try:
             self._stay_open()
-            upstream, rest = _destination(call, runtime, only)
-            with upstream.metrics.in_flight:
-                status = await _serve(call, runtime, upstream, rest, reply)
+            status = await self._answer(call, runtime, reply, only)
         except OctoLLMError as error:
-            refuse(call, error, reply, runtime.around.metrics)
+            refuse(call, error, reply, runtime.around.metrics, runtime.around.history)
         except asyncio.CancelledError:
             call.left()
             raise
         except Exception as crash:  # noqa: BLE001 -- the last rescue: an envelope or a cut, never silence
-            refuse(call, _internal(crash), reply, runtime.around.metrics)
+            refuse(call, _internal(crash), reply, runtime.around.metrics, runtime.around.history)
         else:
             call.completed(status)
+
+    def _answer(
+        self, call: Call, runtime: Runtime, reply: Reply, only: str | None
+    ) -> Coroutine[None, None, int]:
+        """Find out whose a request is; what is then awaited gives the status of its answer."""
+        many = runtime.config.batch
+        if many and only is None and routing.path_of(call.request.target) == batch.PATH:
+            return batch.serve(call, runtime, many, reply, self.handle)
+        destination, rest = _destination(call, runtime, only)
+        return _serve(call, runtime, destination, rest, reply)
 
     def _stay_open(self) -> None:
         if self.draining:
@@ -68,7 +73,7 @@ class Gateway:
         """Answer what could not be read as a request."""
         around = self.runtime.around
         nothing = Request("", "", (1, 1), (), None, "", around.clock())
-        refuse(_begin(nothing, self.runtime), error, reply, around.metrics)
+        refuse(_begin(nothing, self.runtime), error, reply, around.metrics, around.history)
 
 
 def _shutting_down() -> errors.CapacityExceededError:
@@ -86,13 +91,15 @@ def _begin(request: Request, runtime: Runtime) -> Call:
     fields = headers.by_name(request.headers)
     brought = fields.get(b"x-request-id", b"")
     request_id = brought.decode() if _SANE_ID.fullmatch(brought) else runtime.request_id()
-    call = Call(request, fields, request_id, runtime.around.stopwatch)
+    tracing = runtime.around.tracing
+    span = None if tracing is None else tracing.request(request)
+    call = Call(request, fields, request_id, runtime.around.stopwatch, span)
     call.concerns(UNROUTED, runtime.unrouted, runtime.log)
     return call
 
 
-def _destination(call: Call, runtime: Runtime, only: str | None) -> tuple[Upstream, str]:
-    """Find out where a request goes, as upstream and target there, and whether it may."""
+def _destination(call: Call, runtime: Runtime, only: str | None) -> tuple[Destination, str]:
+    """Find out where a request goes, as name and target there, and whether it may."""
     request, fields = call.request, call.fields
     if request.method in ("CONNECT", "TRACE"):
         # A tunnel would make us an open proxy; an echoed request would show our key to its caller.
@@ -103,43 +110,46 @@ def _destination(call: Call, runtime: Runtime, only: str | None) -> tuple[Upstre
         name, rest = routing.locate(request.target)
     else:
         name, rest = only, routing.to_origin_form(request.target)
-    upstream = runtime.find(name, call)
-    if upstream.origin.our_credential:
-        if b"origin" in fields or b"sec-fetch-site" in fields:
-            loopback = runtime.is_loopback(upstream, only)
-            credentials.refuse_other_origins(fields, loopback=loopback)
-        rest = credentials.without_key(rest)
+    destination = runtime.find(name, call)
+    if destination.lends_key and (b"origin" in fields or b"sec-fetch-site" in fields):
+        loopback = runtime.is_loopback(destination, only)
+        credentials.refuse_other_origins(fields, loopback=loopback)
     if b"via" in fields and headers.loops(request.headers, runtime.via):
         raise errors.NetworkError("this proxy was asked to call itself", status=508)
-    return upstream, rest
+    return destination, rest
 
 
-async def _serve(call: Call, runtime: Runtime, upstream: Upstream, rest: str, reply: Reply) -> int:
+async def _serve(
+    call: Call, runtime: Runtime, destination: Destination, rest: str, reply: Reply
+) -> int:
     """Give a request its policies, and see it through; gives the status of its answer."""
     request, fields = call.request, call.fields
+    needed = fields.get(b"x-required-capabilities")
     path = routing.path_of(rest)
+    targets = destination.targets(routing.capabilities(needed) if needed else (), call, path)
+    upstream = targets[0].upstream
     plan = upstream.plan(request.method, path)
     deadline = Deadline(request.received, plan.timeouts.total, _wish(fields))
-    upstream.budget.deposit()
     if request.body is not None:
         request.body.idle = plan.timeouts.idle
-    with _kept(request.body, upstream.settings.replay_limit, runtime.memory) as body:
-        return await Errand(
-            call=call,
-            runtime=runtime,
-            upstream=upstream,
-            plan=plan,
+    work = Work(call, runtime, destination, targets, deadline, rest, path)
+    with destination.metrics.in_flight:
+        if plan.cache.ttl is None or not (
+            destination.speaks_by(upstream) and caching.covers(plan.cache, request.method, path)
+        ):
+            return await work.ask(request.body, reply)
+        return await caching.serve(
+            call,
+            runtime.cache(plan.cache),
+            plan.cache,
+            scope=destination.scope,
+            rest=rest,
+            limit=upstream.settings.replay_limit,
+            memory=runtime.memory,
             deadline=deadline,
-            path=path,
-            target=routing.join(upstream.base_path, rest),
-            body=body,
             reply=reply,
-        ).run()
-
-
-def _kept(body: Body | None, limit: int, memory: Memory) -> AbstractContextManager[Replay | None]:
-    """Keep a body for other attempts while it streams; no body needs no keeping."""
-    return _NO_BODY if body is None else Replay(body, limit, memory)
+            ask=work.ask,
+        )
 
 
 def _wish(fields: Mapping[bytes, bytes]) -> float | None:

@@ -7,6 +7,7 @@ from proxy import envelope, errors
 from proxy.errors import OctoLLMError
 from proxy.gateway.answers import kept_headers
 from proxy.gateway.call import UNROUTED, Call
+from proxy.observe.history import History
 from proxy.observe.metrics import Metrics
 from proxy.wire.headers import Pair, content_length, to_caller
 from proxy.wire.message import Exchange, Reply
@@ -21,23 +22,25 @@ def identity(call: Call) -> list[Pair]:
         return [request_id]
     return [
         request_id,
-        (b"X-OctoLLM-Upstream", call.upstream.encode()),
+        (b"X-OctoLLM-Upstream", call.answering.encode()),
         (b"X-OctoLLM-Attempts", b"%d" % call.attempts),
     ]
 
 
-def refuse(call: Call, error: OctoLLMError, reply: Reply, metrics: Metrics) -> None:
+def refuse(
+    call: Call, error: OctoLLMError, reply: Reply, metrics: Metrics, history: History
+) -> None:
     """Tell the caller of *error*, by whatever can still be told, and count it."""
     if reply.started:
         reply.abort()
         call.metrics.stream_abort(call.told)
-        call.failed(call.exchange.status if call.exchange else 0, error, metrics)
+        call.failed(call.exchange.status if call.exchange else 0, error, metrics, history)
     elif call.verbatim is not None and call.exchange is not None:
         _send_verbatim(call, call.exchange, call.verbatim, reply)
         call.completed(call.exchange.status)
     else:
         _send_envelope(call, error, reply)
-        call.failed(error.status, error, metrics)
+        call.failed(error.status, error, metrics, history)
 
 
 def as_it_was(call: Call, exchange: Exchange) -> list[Pair]:
@@ -61,7 +64,7 @@ def _send_verbatim(call: Call, exchange: Exchange, body: bytes, reply: Reply) ->
 def _send_envelope(call: Call, error: OctoLLMError, reply: Reply) -> None:
     error.details["request_id"] = call.request_id
     if call.attempts or isinstance(error, errors.CircuitOpenError):
-        error.details |= {"upstream": call.upstream, "attempts": call.attempts}
+        error.details |= {"upstream": call.answering, "attempts": call.attempts}
     status, headers, body = envelope.render(
         error,
         accept=call.fields.get(b"accept", b""),

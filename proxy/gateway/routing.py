@@ -8,6 +8,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from proxy import errors
+from proxy.config import fields
 
 _ABSOLUTE_FORM = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _ORDINARY_PATH = re.compile(r"(?:/[\w\-~!$&'()*+,=:@][\w\-.~!$&'()*+,=:@]*)*/?", re.ASCII)
@@ -69,3 +70,15 @@ def is_ambiguous(path: str) -> bool:
 def path_of(rest: str) -> str:
     """Give the path without its query: what routes are matched against."""
     return rest.partition("?")[0]
+
+
+def capabilities(asked: bytes) -> tuple[str, ...]:
+    """Read `X-Required-Capabilities: chat,vision`. Raises ValidationError where a word is none."""
+    words = [word.strip() for word in asked.decode("latin-1").split(",")]
+    try:
+        return tuple(fields.capability(word) for word in words if word)
+    except ValueError:
+        raise errors.ValidationError(
+            "X-Required-Capabilities is not a list of capabilities, such as chat,vision",
+            field="X-Required-Capabilities",
+        ) from None

@@ -7,19 +7,27 @@ Clocks and chance come in here and nowhere else: *clock* is the loop's, *wall* i
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
+from typing import TYPE_CHECKING
 
 from proxy import errors
+from proxy.cache.cache import Cache
+from proxy.cache.caches import Caches, Place
 from proxy.config import schema, tls
 from proxy.config.providers import PROVIDERS
 from proxy.config.url import is_loopback
 from proxy.gateway.call import UNROUTED, Call
+from proxy.gateway.destination import Destination, Named, Pool
 from proxy.gateway.upstream import Upstream
 from proxy.observe import logs
-from proxy.observe.metrics import BreakerReading, Metrics, UpstreamMetrics
-from proxy.policy.breaker import State
+from proxy.observe.history import History
+from proxy.observe.metrics import BreakerReading, Metrics
+from proxy.policy.breaker import State, Transition
 from proxy.wire.body import Memory
 from proxy.wire.headers import via
 from proxy.wire.message import Client, Exchange
+
+if TYPE_CHECKING:  # who does not trace does not load it
+    from proxy.observe.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +39,14 @@ class Surroundings:
     stopwatch: Callable[[], float]
     random: Random
     metrics: Metrics
+    history: History
     connect: Callable[[schema.Upstream], Client]
+    caches: Caches
     streams: set[Exchange] = field(default_factory=set)
     """The event streams that are open, to be told of our end."""
+    tracing: "Tracing | None" = None
+    moved: Callable[[Transition], None] = lambda _: None
+    """Told of every move of a circuit, once it has been logged and counted."""
 
 
 class Runtime:
@@ -53,6 +66,8 @@ class Runtime:
             name: _kept_client(settings, config, previous) or around.connect(settings)
             for name, settings in config.upstreams.items()
         }
+        for place in self.caches():
+            around.caches.at(place)
         limit = config.limits.replay_memory
         same = previous is not None and previous.config.limits.replay_memory == limit
         self.memory: Memory = previous.memory if previous and same else Memory(limit)
@@ -67,13 +82,19 @@ class Runtime:
                 around.metrics.upstream(name),
                 around.clock,
                 around.random,
+                history=around.history,
+                moved=around.moved,
                 previous=previous.upstreams.get(name) if previous else None,
             )
             for name, settings in config.upstreams.items()
         }
-        self.pools: dict[str, UpstreamMetrics] = {
-            name: around.metrics.upstream(name) for name in config.pools
+        self.destinations: dict[str, Destination] = {
+            name: Named(upstream, self.upstreams) for name, upstream in self.upstreams.items()
         }
+        for name, pool in config.pools.items():
+            self.destinations[name] = Pool(
+                name, pool, self.upstreams, around.metrics.upstream(name), around.random
+            )
         if previous is None:
             self.take_over()
 
@@ -85,11 +106,25 @@ class Runtime:
     def let_go(self, successor: "Runtime") -> None:
         """Give up what *successor* has not kept; calls in flight end with what they began with."""
         kept = {upstream.client for upstream in successor.upstreams.values()}
-        for upstream in self.upstreams.values():
+        for name, upstream in self.upstreams.items():
             if upstream.client not in kept:
                 upstream.client.retire()
-        for name in {*self.upstreams, *self.pools} - {*successor.upstreams, *successor.pools}:
+            heir = successor.upstreams.get(name)
+            if upstream.places is not None and (heir is None or heir.places is not upstream.places):
+                upstream.places.abolish()
+        for name in self.destinations.keys() - successor.destinations.keys():
             self.around.metrics.remove(name)
+
+    def cache(self, settings: schema.Cache) -> Cache:
+        """Give where such answers are kept."""
+        return self.around.caches.at(_place(settings))
+
+    def caches(self) -> Iterator[Place]:
+        """Give every place where this config keeps answers."""
+        for settings in self.config.upstreams.values():
+            for policy in (settings.policy, *(route.policy for route in settings.routes)):
+                if policy.cache.ttl is not None:
+                    yield _place(policy.cache)
 
     def breakers(self) -> Iterator[BreakerReading]:
         """Read every breaker, its time turned from the loop's clock into the wall's."""
@@ -102,38 +137,39 @@ class Runtime:
                 upstream.name, state, breaker.failure_ratio, until + to_wall if until else 0.0
             )
 
-    def is_loopback(self, upstream: Upstream, only: str | None) -> bool:
+    def is_loopback(self, destination: Destination, only: str | None) -> bool:
         """Tell whether only this machine reaches the listener that a request came in by."""
-        own = upstream.settings.listen
+        own = destination.own_listener
         return is_loopback(self.config.listen.host if only is None or own is None else own.host)
 
     def in_flight(self) -> int:
-        return sum(upstream.metrics.in_flight.count for upstream in self.upstreams.values())
+        return sum(named.metrics.in_flight.count for named in self.destinations.values())
 
     def request_id(self) -> str:
         return self.around.random.randbytes(16).hex()
 
-    def find(self, name: str, call: Call) -> Upstream:
-        """Give the upstream of this name, and note in *call* whom it concerns.
+    def find(self, name: str, call: Call) -> Destination:
+        """Give what this name leads to, and note in *call* whom it concerns.
 
-        Raises ArmUnavailableError for a pool, whose members are not chosen among in this version,
-        and RouteNotFoundError.
+        Raises RouteNotFoundError.
         """
-        upstream = self.upstreams.get(name)
-        if upstream is not None:
-            call.concerns(name, upstream.metrics, upstream.log)
-            return upstream
-        pool = self.pools.get(name)
-        if pool is not None:
-            call.concerns(name, pool, self.log)
-            raise errors.ArmUnavailableError
-        raise errors.RouteNotFoundError(
-            "no upstream is served at this path; it begins with the name of one, such as /openai"
-        )
+        destination = self.destinations.get(name)
+        if destination is None:
+            raise errors.RouteNotFoundError(
+                "no upstream is served at this path; it begins with the name of one, such as"
+                " /openai"
+            )
+        call.concerns(name, destination.metrics, destination.log)
+        return destination
 
     async def close(self) -> None:
         for upstream in self.upstreams.values():
             await upstream.client.close()
+
+
+def _place(settings: schema.Cache) -> Place:
+    redis = None if settings.redis is None else settings.redis.get_secret_value()
+    return Place(settings.size, redis, settings.redis_timeout)
 
 
 def _kept_client(
@@ -151,4 +187,6 @@ def _way(settings: schema.Upstream, config: schema.Config) -> tuple[object, ...]
     """Give all that decides how a connection to an upstream is made, and how long it is kept."""
     files = [config.files.get(name) for name in tls.files(settings.tls)]
     keepalive = PROVIDERS[settings.provider].keepalive
-    return settings.url, settings.tls, files, settings.egress, settings.limits, keepalive
+    limits = settings.limits
+    places = limits.connections, limits.pending
+    return settings.url, settings.tls, files, settings.egress, places, keepalive

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from proxy import errors
+from proxy.config.fields import PATTERNS
 from proxy.errors import OctoLLMError
 from proxy.policy.transitions import TABLE, Reason, State
 
@@ -24,6 +25,22 @@ Outcome = Literal["success", "cancelled", "deadline"] | Fault
 Suppression = Literal["budget", "deadline", "breaker", "body", "method"]
 """Why a failure that could be retried was not."""
 
+Reroute = Literal["breaker", "throttled", "capacity"] | Fault
+"""Why another upstream was asked: what the first one did, or why it was not asked at all."""
+
+HedgeResult = Literal["won", "lost"]
+"""Which answer came first where two attempts ran: the hedge's, or the first attempt's."""
+
+Limited = Literal["rate", "concurrency", "queue_timeout", "throttle"]
+"""Which limit of ours turned a call away; *throttle* is the upstream's own word, passed on."""
+
+CacheResult = Literal["hit", "stale", "miss", "coalesced", "bypass"]
+"""What the cache did for a request that it is for; *coalesced* is the answer to another's call, and
+*bypass* was not asked of it, for what the request says."""
+
+GuardAction = Literal["report", "redact", "block"]
+"""What became of personal data that was found in a request."""
+
 AbortPhase = Literal["head", "body", "events"]
 """What the caller already had of an answer we had to cut: its head only, a part of its body, or
 some events of its stream."""
@@ -35,6 +52,11 @@ ReloadResult = Literal["reloaded", "rejected"]
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 OUTCOMES: tuple[Outcome, ...] = ("success", *FAULTS, "cancelled", "deadline")
+REROUTES: tuple[Reroute, ...] = ("breaker", "throttled", "capacity", *FAULTS)
+HEDGE_RESULTS: tuple[HedgeResult, ...] = get_args(HedgeResult)
+LIMITED: tuple[Limited, ...] = get_args(Limited)
+CACHE_RESULTS: tuple[CacheResult, ...] = get_args(CacheResult)
+GUARD_ACTIONS: tuple[GuardAction, ...] = get_args(GuardAction)
 SUPPRESSIONS: tuple[Suppression, ...] = get_args(Suppression)
 ABORT_PHASES: tuple[AbortPhase, ...] = get_args(AbortPhase)
 LEAVE_PHASES: tuple[LeavePhase, ...] = get_args(LeavePhase)
@@ -53,7 +75,7 @@ TRANSITIONS = tuple(
     (source, target, reason)
     for (source, _), grounds in TABLE.items()
     for reason, target in grounds
-    if reason not in {Reason.FORCED, Reason.RELEASED}
+    if reason not in {Reason.FORCED, Reason.RELEASED} and source is not target
 )
 
 _FAULT_OF: dict[str, Fault] = {word: word for word in FAULTS}
@@ -75,6 +97,15 @@ def outcome(end: OctoLLMError | int) -> Outcome:
     if end.condition is not None:
         return fault(end.condition)
     return "deadline" if isinstance(end, errors.TimeoutError) else "cancelled"
+
+
+def reroute(error: OctoLLMError) -> Reroute:
+    """Name why another upstream is asked after *error*."""
+    if error.condition is not None:
+        return fault(error.condition)
+    if isinstance(error, errors.CircuitOpenError):
+        return "breaker"
+    return "throttled" if isinstance(error, errors.RateLimitError) else "capacity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +137,7 @@ ERRORS = Metric(
     "counter",
     "octollm_errors_total",
     ("error_type", "component"),
-    "Envelopes sent to callers, by error code.",
+    "Envelopes sent to callers, and failures of the cache behind good answers, by error code.",
 )
 ERROR_DURATION = Metric(
     "histogram",
@@ -190,6 +221,54 @@ RETRY_SUPPRESSED = Metric(
     ("upstream", "reason"),
     "Retries that were due but not made, by what forbade them.",
 )
+FALLBACKS = Metric(
+    "counter",
+    "octollm_proxy_fallbacks_total",
+    ("upstream", "target", "reason"),
+    "Requests moved on to another upstream, by what was wrong with the one before.",
+)
+HEDGES = Metric(
+    "counter",
+    "octollm_proxy_hedges_total",
+    ("upstream", "result"),
+    "Answers for which two attempts ran, by which of them came first.",
+)
+LIMIT_REJECTIONS = Metric(
+    "counter",
+    "octollm_proxy_limit_rejections_total",
+    ("upstream", "reason"),
+    "Calls our own limits turned away, by which of them.",
+)
+QUEUED = Metric(
+    "gauge",
+    "octollm_proxy_queued",
+    ("upstream",),
+    "Calls in line for a place now.",
+)
+CACHE = Metric(
+    "counter",
+    "octollm_proxy_cache_total",
+    ("upstream", "result"),
+    "Requests the cache is for, by what it did.",
+)
+CACHE_BYTES = Metric(
+    "gauge",
+    "octollm_proxy_cache_bytes",
+    (),
+    "Memory that kept answers take.",
+)
+GUARD_FINDINGS = Metric(
+    "counter",
+    "octollm_proxy_guard_findings_total",
+    ("upstream", "pattern", "action"),
+    "Pieces of personal data found in requests, by what became of them.",
+)
+GUARD_PASSED = Metric(
+    "counter",
+    "octollm_proxy_guard_passed_total",
+    ("upstream",),
+    "Bodies sent on that the guard could not look into.",
+)
 IN_FLIGHT = Metric(
     "gauge",
     "octollm_proxy_in_flight",
@@ -234,11 +313,23 @@ STREAMS_UNVERIFIED = Metric(
     ("upstream",),
     "Streams to be verified that were longer than buffer_limit and went on live.",
 )
+SHARED_CONNECTED = Metric(
+    "gauge",
+    "octollm_proxy_shared_connected",
+    (),
+    "1 while the other replicas are heard, 0 while this one is alone; absent without `shared`.",
+)
 CONFIG_RELOADS = Metric(
     "counter",
     "octollm_proxy_config_reloads_total",
     ("result",),
     "Config files taken over or rejected.",
+)
+CONFIG_REJECTED_SINCE = Metric(
+    "gauge",
+    "octollm_proxy_config_rejected_since_timestamp_seconds",
+    (),
+    "Since when the config file is one that was rejected, as Unix time; 0 where it is in force.",
 )
 BUILD_INFO = Metric(
     "gauge",
@@ -250,11 +341,17 @@ BUILD_INFO = Metric(
 BREAKER = (BREAKER_STATE, BREAKER_FAILURE_RATIO, BREAKER_OPEN_UNTIL)
 PER_UPSTREAM = (
     *(REQUESTS, REQUEST_DURATION, FIRST_BYTE, OVERHEAD, IN_FLIGHT),
-    *(ATTEMPTS, RETRIES, RETRY_SUPPRESSED, BREAKER_TRANSITIONS, BREAKER_REJECTIONS),
+    *(ATTEMPTS, RETRIES, RETRY_SUPPRESSED, FALLBACKS, HEDGES),
+    *(BREAKER_TRANSITIONS, BREAKER_REJECTIONS, LIMIT_REJECTIONS, QUEUED, CACHE),
+    *(GUARD_FINDINGS, GUARD_PASSED),
     *(STREAM_ABORTS, CLIENT_DISCONNECTS),
     *(FIRST_EVENT, EVENTS, EVENT_GAP, STREAMS_UNVERIFIED),
 )
-ALL = (*PER_UPSTREAM, *BREAKER, ERRORS, ERROR_DURATION, CONFIG_RELOADS, BUILD_INFO)
+ALL = (
+    *(*PER_UPSTREAM, *BREAKER),
+    *(CACHE_BYTES, SHARED_CONNECTED, ERRORS, ERROR_DURATION),
+    *(CONFIG_RELOADS, CONFIG_REJECTED_SINCE, BUILD_INFO),
+)
 
 _SETS = {
     (ERRORS, "error_type"): "an [error code](errors.md)",
@@ -270,6 +367,13 @@ _SETS = {
     (ATTEMPTS, "outcome"): OUTCOMES,
     (RETRIES, "reason"): FAULTS,
     (RETRY_SUPPRESSED, "reason"): SUPPRESSIONS,
+    (FALLBACKS, "target"): "the upstream asked instead",
+    (FALLBACKS, "reason"): REROUTES,
+    (LIMIT_REJECTIONS, "reason"): LIMITED,
+    (CACHE, "result"): CACHE_RESULTS,
+    (GUARD_FINDINGS, "pattern"): PATTERNS,
+    (GUARD_FINDINGS, "action"): GUARD_ACTIONS,
+    (HEDGES, "result"): HEDGE_RESULTS,
     (STREAM_ABORTS, "phase"): ABORT_PHASES,
     (CLIENT_DISCONNECTS, "phase"): LEAVE_PHASES,
     (CONFIG_RELOADS, "result"): RELOAD_RESULTS,

@@ -9,9 +9,9 @@ Names, labels and their closed sets are `catalogue`'s.
 import platform
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import prometheus_client
 from prometheus_client import CollectorRegistry
@@ -23,15 +23,22 @@ from prometheus_client.metrics_core import (
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from proxy import __version__
+from proxy.errors import CacheError
 from proxy.observe import catalogue
 from proxy.observe.catalogue import (
     AbortPhase,
+    CacheResult,
+    GuardAction,
+    HedgeResult,
     LeavePhase,
+    Limited,
     Metric,
     Outcome,
     ReloadResult,
+    Reroute,
 )
 from proxy.policy.transitions import Reason, State
 
@@ -47,6 +54,13 @@ class BreakerReading:
     state: str
     failure_ratio: float
     open_until: float
+
+
+class Example(NamedTuple):
+    """A trace in which a bucket's number can be looked into; *at* is Unix time."""
+
+    trace_id: str
+    at: float
 
 
 class InFlight:
@@ -65,18 +79,25 @@ class InFlight:
 
 
 class Durations:
-    """How often something took how long: seconds by bucket, and their sum."""
+    """How often something took how long: seconds by bucket, their sum, and each bucket's example.
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    There are examples only where somebody traces.
+    """
+
+    __slots__ = ("_bounds", "_counts", "_examples", "_sum")
 
     def __init__(self, metric: Metric) -> None:
         self._bounds = metric.buckets
         self._counts = [0] * (len(metric.buckets) + 1)
+        self._examples: dict[int, Exemplar] = {}
         self._sum = 0.0
 
-    def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(self._bounds, seconds)] += 1
+    def observe(self, seconds: float, example: Example | None = None) -> None:
+        bucket = bisect_left(self._bounds, seconds)
+        self._counts[bucket] += 1
         self._sum += seconds
+        if example is not None:
+            self._examples[bucket] = Exemplar({"trace_id": example.trace_id}, seconds, example.at)
 
     def read(self) -> tuple[list[tuple[str, float]], float]:
         """Give what Prometheus wants: how many took at most so long, and the sum."""
@@ -87,18 +108,36 @@ class Durations:
             buckets.append((le, float(below)))
         return buckets, self._sum
 
+    def example(self, bucket: int) -> Exemplar | None:
+        """Give the last trace that was counted in the bucket of this number."""
+        return self._examples.get(bucket)
+
+
+class Line(Protocol):
+    """Who waits for a place."""
+
+    @property
+    def queued(self) -> int: ...
+
 
 class UpstreamMetrics:
     """The numbers of one upstream or pool; every method is cheap enough for every request."""
 
     def __init__(self) -> None:
         self.in_flight = InFlight()
+        self.line: Line | None = None
         # What alerts watch is 0 from the start: `increase()` does not see a series that is born
         # with the value 1.
         self._requests: Numbers = Counter()
         self._attempts: Numbers = Counter(dict.fromkeys(catalogue.OUTCOMES, 0))
         self._retries: Numbers = Counter(dict.fromkeys(catalogue.FAULTS, 0))
         self._suppressed: Numbers = Counter(dict.fromkeys(catalogue.SUPPRESSIONS, 0))
+        self._fallbacks: Numbers = Counter()
+        self._hedges: Numbers = Counter(dict.fromkeys(catalogue.HEDGE_RESULTS, 0))
+        self._limited: Numbers = Counter(dict.fromkeys(catalogue.LIMITED, 0))
+        self._cache: Numbers = Counter(dict.fromkeys(catalogue.CACHE_RESULTS, 0))
+        self._findings: Numbers = Counter()
+        self._unguarded = 0
         self._transitions: Numbers = Counter(dict.fromkeys(catalogue.TRANSITIONS, 0))
         self._aborts: Numbers = Counter(dict.fromkeys(catalogue.ABORT_PHASES, 0))
         self._disconnects: Numbers = Counter(dict.fromkeys(catalogue.LEAVE_PHASES, 0))
@@ -121,8 +160,15 @@ class UpstreamMetrics:
         yield catalogue.ATTEMPTS, self._attempts
         yield catalogue.RETRIES, self._retries
         yield catalogue.RETRY_SUPPRESSED, self._suppressed
+        yield catalogue.FALLBACKS, self._fallbacks
+        yield catalogue.HEDGES, self._hedges
         yield catalogue.BREAKER_TRANSITIONS, self._transitions
         yield catalogue.BREAKER_REJECTIONS, Counter({(): self._rejections})
+        yield catalogue.LIMIT_REJECTIONS, self._limited
+        yield catalogue.QUEUED, Counter({(): self.line.queued if self.line is not None else 0})
+        yield catalogue.CACHE, self._cache
+        yield catalogue.GUARD_FINDINGS, self._findings
+        yield catalogue.GUARD_PASSED, Counter({(): self._unguarded})
         yield catalogue.STREAM_ABORTS, self._aborts
         yield catalogue.CLIENT_DISCONNECTS, self._disconnects
         yield catalogue.FIRST_EVENT, self._first_event
@@ -131,16 +177,23 @@ class UpstreamMetrics:
         yield catalogue.STREAMS_UNVERIFIED, Counter({(): self._unverified})
 
     def completed(
-        self, method: str, status: int, code: str, duration: float, overhead: float
+        self,
+        method: str,
+        status: int,
+        code: str,
+        duration: float,
+        overhead: float,
+        *,
+        example: Example | None = None,
     ) -> None:
         """Count a request that is over; *code* is "" on success, *status* 499 if the caller left.
 
-        *duration* and *overhead* are seconds.
+        *duration* and *overhead* are seconds; *example* is the trace of it.
         """
         if method not in catalogue.METHODS:
             method = "other"
         self._requests[method, status, code] += 1
-        self._duration.observe(duration)
+        self._duration.observe(duration, example)
         self._overhead.observe(overhead)
 
     def attempt(self, outcome: Outcome) -> None:
@@ -154,6 +207,37 @@ class UpstreamMetrics:
     def retry_suppressed(self, reason: str) -> None:
         """Count a retry not made; *reason* is the retry decision's word for what forbade it."""
         self._suppressed[reason] += 1
+
+    def may_move_to(self, targets: Iterable[str]) -> None:
+        """Count moves to these from 0, so that an alert sees the first."""
+        for target in targets:
+            for reason in catalogue.REROUTES:
+                self._fallbacks.setdefault((target, reason), 0)
+
+    def moved_on(self, target: str, reason: Reroute) -> None:
+        """Count a request for which *target* is asked now."""
+        self._fallbacks[target, reason] += 1
+
+    def hedged(self, result: HedgeResult) -> None:
+        """Count an answer for which two attempts ran."""
+        self._hedges[result] += 1
+
+    def limited(self, reason: Limited) -> None:
+        """Count a call that a limit of ours turned away."""
+        self._limited[reason] += 1
+
+    def cached(self, result: CacheResult) -> None:
+        """Count a request that the cache is for."""
+        self._cache[result] += 1
+
+    def guarded(self, found: Mapping[str, int], action: GuardAction) -> None:
+        """Count what was found in a request, by pattern."""
+        for pattern, count in found.items():
+            self._findings[pattern, action] += count
+
+    def unguarded(self) -> None:
+        """Count a body that was sent on without having been looked into."""
+        self._unguarded += 1
 
     def rejected(self) -> None:
         """Count a call the open breaker kept back."""
@@ -196,10 +280,16 @@ class Metrics:
         prometheus_client.PlatformCollector(registry=self.registry)
         self._ask: Callable[[], Iterable[BreakerReading]] = tuple
         self._readings: tuple[BreakerReading, ...] = ()
+        self._ask_cache: Callable[[], int] = int
+        self._cache_bytes = 0
         self._upstreams: dict[str, UpstreamMetrics] = {}
         self._errors: Numbers = Counter({(code, "proxy"): 0 for code in catalogue.CODES})
         self._error_durations: dict[str, Durations] = {}
         self._reloads: Numbers = Counter(dict.fromkeys(catalogue.RELOAD_RESULTS, 0))
+        self.shared: bool | None = None
+        """Whether the other replicas are heard; None where nothing is shared."""
+        self.config_rejected_since = 0.0
+        """Since when the config file is not what is in force, as Unix time; 0: it is."""
         self.registry.register(_Exposition(self.families))
 
     def upstream(self, name: str) -> UpstreamMetrics:
@@ -226,9 +316,18 @@ class Metrics:
     def reloaded(self, result: ReloadResult) -> None:
         self._reloads[result] += 1
 
-    def watch(self, breakers: Callable[[], Iterable[BreakerReading]]) -> None:
-        """Ask *breakers* for their gauges at each scrape."""
+    def cache_failed(self) -> None:
+        """Count a store that could not be read or written; its caller has noticed nothing."""
+        self._errors[CacheError.error_code, "proxy"] += 1
+
+    def watch(
+        self,
+        breakers: Callable[[], Iterable[BreakerReading]],
+        cache_bytes: Callable[[], int] = int,
+    ) -> None:
+        """Ask the breakers, and what the cache takes, at each scrape."""
         self._ask = breakers
+        self._ask_cache = cache_bytes
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Give the metrics and their content type: OpenMetrics where asked for, else text."""
@@ -238,6 +337,7 @@ class Metrics:
     def read_breakers(self) -> None:
         """Read the breakers for the next `expose`, in the thread that they live in."""
         self._readings = tuple(self._ask())
+        self._cache_bytes = self._ask_cache()
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """Do the part of `render` that takes long, in whichever thread."""
@@ -260,6 +360,11 @@ class Metrics:
         for code, durations in list(self._error_durations.items()):
             _fill(families[catalogue.ERROR_DURATION], durations, code)
         _fill(families[catalogue.CONFIG_RELOADS], self._reloads)
+        since = Counter({(): self.config_rejected_since})
+        _fill(families[catalogue.CONFIG_REJECTED_SINCE], since)
+        _fill(families[catalogue.CACHE_BYTES], Counter({(): self._cache_bytes}))
+        if self.shared is not None:
+            _fill(families[catalogue.SHARED_CONNECTED], Counter({(): int(self.shared)}))
         build = (__version__, platform.python_version())
         _fill(families[catalogue.BUILD_INFO], Counter({build: 1}))
         for reading in self._readings:
@@ -298,7 +403,8 @@ def _fill(family: Any, numbers: Numbers | Durations, *first: str) -> None:
     """Put numbers into a family; *first* are the values of its first labels."""
     if isinstance(numbers, Durations):
         buckets, total = numbers.read()
-        family.add_metric(first, buckets, total)
+        pointing = [(*bucket, numbers.example(n)) for n, bucket in enumerate(buckets)]
+        family.add_metric(first, pointing, total)
         return
     for key, count in list(numbers.items()):
         rest = key if isinstance(key, tuple) else (key,)

@@ -12,9 +12,9 @@ INTERVAL = 1.0
 
 
 class Rejecting:
-    """Counts rejections of one upstream, and tells at once of the first, then once a second.
+    """Counts what is turned away, and tells at once of the first, then once a second.
 
-    *event* is `breaker.rejecting` or `limits.rejecting`; *log* carries the upstream's name.
+    *event* is `breaker.rejecting` and the like; *log* carries whom it is about.
     """
 
     def __init__(self, log: Log, event: str, clock: Callable[[], float]) -> None:

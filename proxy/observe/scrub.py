@@ -8,6 +8,8 @@ gives nothing back (possessive quantifiers), so a hostile upstream buys nothing 
 
 import re
 
+from proxy.guard.keys import PREFIX
+
 REMOVED = "[removed]"
 LIMIT = 500
 """Characters of an upstream's message that are shown."""
@@ -43,12 +45,7 @@ _SCHEME = re.compile(
 )
 
 # Prefixes under which the vendors we know hand out keys; `*` because some mask the middle.
-_VENDOR = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"(?:sk|pk|rk)[-_]|AIza|ya29\.|gsk_|xai-|hf_|r8_|pplx-|nvapi-|fw_|tgp_|jina_|pcsk_|lsv2_"
-    r"|AKIA|ASIA|gh[opsu]_|github_pat_|glpat-|xox[abeprs]-"
-    r")[A-Za-z0-9_.*-]{8,}+"
-)
+_VENDOR = re.compile(rf"(?<![A-Za-z0-9]){PREFIX}[A-Za-z0-9_.*-]{{8,}}+")
 
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]++(?:\.[\w-]*+)?", re.ASCII)
 

@@ -8,38 +8,27 @@ Rule 3: nothing here knows HTTP; what the end of a call tells is `outcome`'s to 
 Each permit has a number. A move makes all numbers given so far belong to the past: what they still
 report is counted as stale and moves nothing. So no straggler can open, close or prolong anything.
 
-pybreaker keeps the state, the counts and the limits they are held against. Admission, time and
-judgement are around it, because its `calling()` lets everybody through a half-open circuit and
-takes cancellations for failures. Its listeners stay unused: they are called before its storage has
-the new state, so that one which raises, or asks, leaves the two apart.
+pybreaker keeps the state, the counts and the limits they are held against: `circuit`. Admission,
+time and judgement are around it, because its `calling()` lets everybody through a half-open circuit
+and takes cancellations for failures. Its listeners stay unused: they are called before its storage
+has the new state, so that one which raises, or asks, leaves the two apart.
 """
 
 import math
 from collections.abc import Callable
-from datetime import datetime
 from types import TracebackType
-from typing import Self
-
-import pybreaker
+from typing import Literal, NamedTuple, Self
 
 from proxy import errors
 from proxy.config import schema
+from proxy.policy import circuit
+from proxy.policy.circuit import Counts
 from proxy.policy.outcome import outcome
 from proxy.policy.transitions import TABLE, Event, Reason, State, Transition
-from proxy.policy.window import Window
 
-__all__ = ["Breaker", "Event", "Permit", "Reason", "State", "Transition", "outcome"]
+__all__ = ["Breaker", "Event", "Hold", "Mode", "Permit", "Reason", "State", "Transition", "outcome"]
 
-_STATES = {
-    pybreaker.STATE_CLOSED: State.CLOSED,
-    pybreaker.STATE_OPEN: State.OPEN,
-    pybreaker.STATE_HALF_OPEN: State.HALF_OPEN,
-}
-_ENTER: dict[State, Callable[[pybreaker.CircuitBreaker], object]] = {
-    State.CLOSED: pybreaker.CircuitBreaker.close,
-    State.OPEN: pybreaker.CircuitBreaker.open,
-    State.HALF_OPEN: pybreaker.CircuitBreaker.half_open,
-}
+Mode = Literal["enforce", "observe", "disabled"]
 
 
 class Permit:
@@ -121,41 +110,11 @@ class _Unjudged(Permit):
 _UNJUDGED = _Unjudged()
 
 
-class _Counts(pybreaker.CircuitBreakerStorage):
-    """Where pybreaker keeps its state and counts: in a row, and over the window.
+class Hold(NamedTuple):
+    """What an operator holds a circuit at, and the clock time until then: infinite, till told."""
 
-    pybreaker itself calls `reset_counter` when it closes, and `reset_success_counter` at each move.
-    """
-
-    # Plain attributes where pybreaker has properties: this is read on every call.
-    state: str = pybreaker.STATE_CLOSED
-    counter: int = 0
-    success_counter: int = 0
-    # pybreaker writes the time on the wall here; ours is monotonic and the breaker's own.
-    opened_at: datetime | None = None
-
-    def __init__(self, window: float) -> None:
-        super().__init__("window")
-        self.begin(window)
-
-    def begin(self, window: float) -> None:
-        """Look back over *window* seconds, of which nothing is known yet."""
-        self.calls = Window(window)
-        self.failures = Window(window)
-
-    def increment_counter(self) -> None:
-        self.counter += 1
-
-    def reset_counter(self) -> None:
-        self.counter = 0
-        self.calls.clear()
-        self.failures.clear()
-
-    def increment_success_counter(self) -> None:
-        self.success_counter += 1
-
-    def reset_success_counter(self) -> None:
-        self.success_counter = 0
+    state: State
+    until: float
 
 
 def _ignore(*_: object) -> None:
@@ -166,7 +125,7 @@ class Breaker:
     """The circuit of one upstream. *clock* gives monotonic seconds.
 
     `rejections` and `stale` count since the start, what an observing breaker would have rejected
-    included. `mode` may be changed at any time.
+    included.
     """
 
     def __init__(
@@ -179,19 +138,13 @@ class Breaker:
     ) -> None:
         self.name = name
         self.settings = settings
-        self.mode = settings.mode
         self.rejections = 0
         self.stale = 0
         self._clock = clock
         self._on_transition = on_transition
         self._on_rejection = on_rejection
-        self._counts = _Counts(settings.window)
-        self._circuit = pybreaker.CircuitBreaker(
-            name=name,
-            fail_max=settings.failure_threshold,
-            success_threshold=settings.success_threshold,
-            state_storage=self._counts,
-        )
+        self._counts = Counts(settings.window)
+        self._circuit = circuit.make(name, settings, self._counts)
         self._issued = 0
         self._first = 1
         """The number with which the present generation began."""
@@ -200,7 +153,11 @@ class Breaker:
         self._leases: dict[int, float] = {}
         self._until = 0.0
         self._break = settings.timeout
-        self._held_closed = False
+        self._turned = -math.inf
+        """When it was last closed, or ceased to be."""
+        self._held: Hold | None = None
+        self._mode: Mode = settings.mode
+        self._mode_until = math.inf
 
     def adopt(
         self,
@@ -216,7 +173,7 @@ class Breaker:
         if settings.window != self.settings.window:
             self._counts.begin(settings.window)
         if settings.mode != self.settings.mode:
-            self.mode = settings.mode
+            self.set_mode(settings.mode)
         closed = self._state is State.CLOSED
         self._break = settings.timeout if closed else min(self._break, settings.max_timeout)
         self._circuit.fail_max = settings.failure_threshold
@@ -229,9 +186,10 @@ class Breaker:
 
     def admit(self) -> Permit:
         """Give leave to make a call, or raise CircuitOpenError with the time left."""
-        if self.mode == "disabled":
+        # The clock is asked only where its answer matters: this is on the path of every call.
+        if self._mode == "disabled" and self.mode == "disabled":
             return _UNJUDGED
-        if self._counts.state != pybreaker.STATE_CLOSED:
+        if self._counts.state != circuit.CLOSED:
             return self._admit_probe(self._clock())
         self._issued = number = self._issued + 1
         return Permit(self, number)
@@ -261,9 +219,9 @@ class Breaker:
             counts.increment_counter()
             if counts.counter == 1:
                 self._row_began = self._issued
-            if not self._held_closed:
+            if self.held is None:
                 self._happen(ended, now)
-        elif counts.state != pybreaker.STATE_CLOSED:
+        elif counts.state != circuit.CLOSED:
             counts.increment_success_counter()
             self._happen(ended, now)
         elif number > self._row_began:
@@ -313,7 +271,7 @@ class Breaker:
     @property
     def _state(self) -> State:
         """The state as it is kept: open stays open until the next call."""
-        return _STATES[self._counts.state]
+        return circuit.STATES[self._counts.state]
 
     def _happen(self, event: Event, now: float, open_for: float | None = None) -> None:
         for reason, target in TABLE.get((self._state, event), ()):
@@ -336,13 +294,13 @@ class Breaker:
             case Reason.PROBE_SUCCEEDED:
                 return self._circuit.success_counter >= self._circuit.success_threshold
             case _:
-                return True  # one failed probe is enough, and an operator's word
+                return True  # one failed probe is enough, and an operator's or a peer's word
 
     def _move(self, target: State, reason: Reason, now: float, open_for: float | None) -> None:
         source = self._state
         self._first = self._issued + 1
         self._leases.clear()
-        self._held_closed = False
+        self._held = None
         if target is State.CLOSED:
             self._break = self.settings.timeout
         elif reason is Reason.PROBE_FAILED:
@@ -350,7 +308,9 @@ class Breaker:
         if target is State.OPEN:
             open_for = self._break if open_for is None else open_for
             self._until = now + open_for
-        _ENTER[target](self._circuit)
+        if (source is State.CLOSED) != (target is State.CLOSED):
+            self._turned = now
+        circuit.ENTER[target](self._circuit)
         if source is not target:
             self._on_transition(Transition(self.name, source, target, reason, now, open_for or 0.0))
 
@@ -370,30 +330,88 @@ class Breaker:
         return self._counts.failures.total(now) / calls if calls else 0.0
 
     @property
+    def since(self) -> float:
+        """The seconds since it was last closed, or ceased to be; infinite if it never did."""
+        return self._clock() - self._turned
+
+    @property
     def open_until(self) -> float:
         """The clock time until which it is open: 0 when it is not, infinite until released."""
         return self._until if self.state is State.OPEN else 0.0
 
-    # The operator
+    @property
+    def mode(self) -> Mode:
+        """What its verdicts mean: as the config says, or an operator for as long as he said."""
+        if self._clock() >= self._mode_until:
+            self.set_mode(self.settings.mode)
+        return self._mode
+
+    @property
+    def held(self) -> Hold | None:
+        """What an operator holds it at; None when it is its own master."""
+        if self._held is None or self._clock() >= self._held.until:
+            return None
+        return self._held
+
+    # The operator. What he says for some seconds ends by itself, when it is next looked at.
 
     def force_open(self, for_seconds: float | None = None) -> None:
         """Reject every call for so long, or until released; then probe as ever."""
-        self._happen(
-            Event.FORCE_OPEN,
-            self._clock(),
-            open_for=math.inf if for_seconds is None else for_seconds,
-        )
+        now = self._clock()
+        open_for = math.inf if for_seconds is None else for_seconds
+        self._happen(Event.FORCE_OPEN, now, open_for=open_for)
+        self._held = Hold(State.OPEN, now + open_for)
 
-    def force_closed(self) -> None:
-        """Let every call through, whatever it meets, until released or reset."""
-        self._happen(Event.FORCE_CLOSED, self._clock())
-        self._held_closed = True
+    def force_closed(self, for_seconds: float | None = None) -> None:
+        """Let every call through for so long, whatever it meets, or until released or reset."""
+        now = self._clock()
+        self._happen(Event.FORCE_CLOSED, now)
+        self._held = Hold(State.CLOSED, math.inf if for_seconds is None else now + for_seconds)
 
     def release(self) -> None:
         """Take back what was forced: an open circuit is probed, a closed one may open again."""
-        self._held_closed = False
+        self._held = None
         self._happen(Event.RELEASE, self._clock())
 
     def reset(self) -> None:
         """Begin anew: closed, nothing counted, nothing held."""
         self._happen(Event.RESET, self._clock())
+
+    def set_mode(self, mode: Mode, for_seconds: float | None = None) -> None:
+        """Let its verdicts mean this for so long, or until told; then what the config says."""
+        self._mode = mode
+        self._mode_until = math.inf if for_seconds is None else self._clock() + for_seconds
+
+    # The peers. What it has found out itself counts more than what it is told, and so does an
+    # operator; who is not in earnest (`observe`, `disabled`) is told nothing.
+
+    def hear_open(self, seconds: float, since: float) -> None:
+        """Hear that a peer's stays open for so many seconds, and was closed *since* seconds ago."""
+        now = self._clock()
+        seconds = min(seconds, self.settings.max_timeout)
+        if not self._listens() or self._knows_better(now, now + seconds, now - since):
+            return
+        self._happen(Event.CALL, now)  # what is past its time is left in the open, for all to see
+        was_closed = self._state is State.CLOSED
+        self._happen(Event.PEER_OPENED, now, open_for=seconds)
+        self._break = max(self._break, seconds)  # a failed probe of a peer's is as good as ours
+        if was_closed:
+            self._turned = now - since
+
+    def hear_closed(self, since: float) -> None:
+        """Hear that a peer found it well *since* seconds ago, and see for ourselves at once."""
+        now = self._clock()
+        if self._listens() and self._turned <= now - since:
+            self._happen(Event.PEER_CLOSED, now)
+
+    def _listens(self) -> bool:
+        return self.mode == "enforce" and self.held is None
+
+    def _knows_better(self, now: float, until: float, began: float) -> bool:
+        match self.state:
+            case State.CLOSED:
+                return began <= self._turned  # it was closed after that outage had begun
+            case State.OPEN:
+                return until <= self._until
+            case State.HALF_OPEN:
+                return any(end > now for end in self._leases.values())

@@ -33,6 +33,8 @@ class Verdict(StrEnum):
     """Every retry allowed has been made."""
     DECLINED = "declined"
     """The upstream asks for a longer wait than we give; the caller may have the patience."""
+    ELSEWHERE = "elsewhere"
+    """Another upstream can be asked at once, and that is better than to wait for this one."""
     # The words of octollm_proxy_retry_suppressed_total: we would have, but …
     METHOD = "method"
     BODY = "body"
@@ -78,6 +80,8 @@ class Failure:
     """Sending the request twice does no harm, as far as method and settings tell."""
     would_admit: bool
     """The breaker would let another call go."""
+    patience: float | None = None
+    """With another upstream to ask: how long may still be waited for this one; None: no other."""
     at_once: bool = False
     """There is nothing to wait for: only a connection had gone stale, for the first time."""
 
@@ -116,6 +120,7 @@ class RetryPolicy:
             stop=_Because(Verdict.EXHAUSTED, tenacity.stop_after_attempt(settings.max_retries + 1))
             | _Because(Verdict.METHOD, _may_not_repeat)
             | _Because(Verdict.BODY, _cannot_repeat)
+            | _Because(Verdict.ELSEWHERE, _is_better_elsewhere)
             | _Because(Verdict.DECLINED, asks_too_long)
             | _Because(Verdict.DEADLINE, _comes_too_late)
             | _Because(Verdict.BREAKER, lambda call: not call.failure.would_admit)
@@ -217,6 +222,15 @@ def _may_not_repeat(call: _Call) -> bool:
 
 def _cannot_repeat(call: _Call) -> bool:
     return call.failure.error.sent and not call.failure.body_whole
+
+
+def _is_better_elsewhere(call: _Call) -> bool:
+    patience, error = call.failure.patience, call.failure.error
+    if patience is None:
+        return False
+    # Who was silent once is not asked again first; a 408 or 504 that was said is not silence.
+    silent = isinstance(error, errors.TimeoutError) and not isinstance(error.condition, int)
+    return silent or call.upcoming_sleep > patience
 
 
 def _comes_too_late(call: _Call) -> bool:

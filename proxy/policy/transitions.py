@@ -22,7 +22,10 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What can happen to a circuit: a call wants to go, a call has ended, or an operator speaks."""
+    """What can happen to a circuit: a call wants to go, or has ended; an operator or a peer speaks.
+
+    A peer is the circuit of another replica, before the same upstream.
+    """
 
     CALL = "call"
     SUCCESS = "success"
@@ -32,6 +35,8 @@ class Event(StrEnum):
     FORCE_CLOSED = "force_closed"
     RELEASE = "release"
     RESET = "reset"
+    PEER_OPENED = "peer_opened"
+    PEER_CLOSED = "peer_closed"
 
 
 class Reason(StrEnum):
@@ -44,6 +49,7 @@ class Reason(StrEnum):
     PROBE_FAILED = "probe_failed"
     FORCED = "forced"
     RELEASED = "released"
+    PEER = "peer"
 
 
 TABLE: dict[tuple[State, Event], tuple[tuple[Reason, State], ...]] = {
@@ -59,6 +65,9 @@ TABLE: dict[tuple[State, Event], tuple[tuple[Reason, State], ...]] = {
     **{(state, Event.FORCE_OPEN): ((Reason.FORCED, State.OPEN),) for state in State},
     **{(state, Event.FORCE_CLOSED): ((Reason.FORCED, State.CLOSED),) for state in State},
     **{(state, Event.RESET): ((Reason.FORCED, State.CLOSED),) for state in State},
+    # One good probe of a peer's lets us probe, and no more: all of us at once would be too many.
+    **{(state, Event.PEER_OPENED): ((Reason.PEER, State.OPEN),) for state in State},
+    (State.OPEN, Event.PEER_CLOSED): ((Reason.PEER, State.HALF_OPEN),),
 }
 
 

@@ -52,14 +52,17 @@ def figures(record: Record, scenario: Scenario) -> list[Figure]:
     return [
         Figure("calls", calls),
         Figure("served", _share(len(good), calls), "%"),
+        Figure("answered by another upstream", _share(record.elsewhere, len(good)), "%"),
         Figure("callers who lost patience", left),
         *(Figure(f"wait of the served, p{q}", quantile(good, q), "s") for q in (50, 95, 99)),
         *(Figure(f"wait of the others, p{q}", quantile(bad, q), "s") for q in (50, 95, 99)),
         Figure("attempts per call", attempts / calls if calls else None, "x"),
         Figure("peak amplification", _amplification(record), "x"),
+        Figure("hedged answers", record.hedged),
         Figure("outage to open, mean", _mean(_to_open(record, scenario)), "s"),
         Figure("recovery to closed, mean", _mean(_to_closed(record, scenario)), "s"),
         Figure("rejected by the open circuit", record.rejections),
+        Figure("turned away by a limit", record.limited),
         Figure("wasted attempts", wasted),
         Figure("wasted attempts, share", _share(wasted, attempts), "%"),
     ]

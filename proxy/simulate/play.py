@@ -4,12 +4,14 @@ Time is virtual and chance has a seed, so the same config, scenario and seed giv
 """
 
 import asyncio
-from functools import partial
 from random import Random
 
+from proxy.cache.cache import Cache
+from proxy.cache.caches import Caches, Place
 from proxy.config import schema
 from proxy.gateway.forward import Gateway
 from proxy.gateway.runtime import Runtime, Surroundings
+from proxy.observe.history import History
 from proxy.simulate import callers, world
 from proxy.simulate.callers import Answer
 from proxy.simulate.record import Call, Record, Watched
@@ -41,25 +43,40 @@ _PLAIN = ("GET", "/")
 
 _BODY = b'{"simulated": true}'
 
+# All ask the same, so that a cache would answer nearly everybody.
+_HEADERS = ((b"Cache-Control", b"no-store"),)
 
-def play(config: schema.Config, name: str, scenario: Scenario, seed: int) -> Record:
-    """Let *scenario* happen to the upstream called *name*; every other one stays well."""
+
+def play(
+    config: schema.Config, name: str, scenario: Scenario, seed: int, pool: str | None = None
+) -> Record:
+    """Let *scenario* happen to the upstream called *name*; every other one stays well.
+
+    It is asked by its own name, or as a member of *pool*.
+    """
     # Callers know the token, if there is one; a simulation has nothing to keep from anybody.
     listen = config.listen.model_copy(update={"token": None})
     config = config.model_copy(update={"listen": listen})
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(_play(config, name, scenario, seed))
+        return runner.run(_play(config, name, scenario, seed, pool or name))
 
 
-async def _play(config: schema.Config, name: str, scenario: Scenario, seed: int) -> Record:
+async def _play(
+    config: schema.Config, name: str, scenario: Scenario, seed: int, asked: str
+) -> Record:
     loop = asyncio.get_running_loop()
     record = Record(loop.time())
-    gateway = Gateway(_runtime(config, name, scenario, seed, record))
+    gateway = Gateway(_runtime(config, name, scenario, seed, record, asked=asked))
     upstream = config.upstreams[name]
     method, path = ASKED.get(upstream.provider, _OTHERWISE.get(upstream.kind, _PLAIN))
-    ask = partial(_ask, gateway, method, f"/{name}{path}")
     # Each has a chance of its own: what one config does changes no caller's coming.
     chance = _chance(seed, "callers")
+
+    async def ask() -> Answer:
+        answer = await _ask(gateway, method, f"/{asked}{path}")
+        if answer.good and answer.fields.get("x-octollm-upstream", name) != name:
+            record.elsewhere += 1
+        return answer
 
     async def one() -> None:
         began = record.since(loop.time())
@@ -78,35 +95,54 @@ def _chance(seed: int, purpose: str) -> Random:
 
 
 def _runtime(
-    config: schema.Config, name: str, scenario: Scenario, seed: int, record: Record
+    config: schema.Config,
+    name: str,
+    scenario: Scenario,
+    seed: int,
+    record: Record,
+    *,
+    asked: str,
 ) -> Runtime:
     loop = asyncio.get_running_loop()
     well = scenario.model_copy(update={"failures": ()})
     chance = _chance(seed, "upstream")
+
+    def wall() -> float:
+        return EPOCH + record.since(loop.time())
 
     def connect(settings: schema.Upstream) -> Wire:
         if settings.name == name:
             return Wire(settings, scenario, record, chance)
         return Wire(settings, well, Record(record.began), _chance(seed, settings.name))
 
+    metrics = Watched({name, asked}, record, loop.time)
     return Runtime(
         config,
         Surroundings(
             clock=loop.time,
-            wall=lambda: EPOCH + record.since(loop.time()),
+            wall=wall,
             stopwatch=loop.time,
             random=_chance(seed, "gateway"),
-            metrics=Watched(name, record, loop.time),
+            metrics=metrics,
+            history=History(metrics, loop.time, wall),
             connect=connect,
+            caches=_Local(loop.time, wall, lambda _: None),
         ),
     )
+
+
+class _Local(Caches):
+    """Keeps answers here alone: no Redis is contacted."""
+
+    def at(self, place: Place) -> Cache:
+        return super().at(place._replace(redis=None))
 
 
 async def _ask(gateway: Gateway, method: str, target: str) -> Answer:
     body = _Upload() if method == "POST" else None
     now = asyncio.get_running_loop().time()
     reply = _Reply()
-    await gateway.handle(Request(method, target, (1, 1), (), body, "127.0.0.1", now), reply)
+    await gateway.handle(Request(method, target, (1, 1), _HEADERS, body, "127.0.0.1", now), reply)
     return reply.answer
 
 

@@ -4,10 +4,11 @@ Rule: it is only added to while it plays, and only read afterwards. Points in ti
 since the scenario began.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from proxy.observe.catalogue import HedgeResult, Limited
 from proxy.observe.metrics import Metrics, UpstreamMetrics
 from proxy.policy.transitions import Reason, State
 from proxy.simulate.scenario import Scenario
@@ -37,8 +38,14 @@ class Record:
     """When the upstream was asked."""
     good: int = 0
     """Attempts whose good answer came while somebody still waited for it."""
+    elsewhere: int = 0
+    """Good answers that came from another upstream."""
+    hedged: int = 0
+    """Answers for which more than one attempt ran at once."""
     moves: list[tuple[float, State]] = field(default_factory=list)
     rejections: int = 0
+    limited: int = 0
+    """Requests that a limit of ours kept from the upstream."""
 
     def since(self, now: float) -> float:
         return now - self.began
@@ -62,11 +69,11 @@ class Run:
 
 
 class Watched(Metrics):
-    """The proxy's own metrics, of which one upstream's also tell *record* when things happened."""
+    """The proxy's own metrics, of which those of *names* also tell *record* what happened when."""
 
-    def __init__(self, name: str, record: Record, clock: Callable[[], float]) -> None:
+    def __init__(self, names: Iterable[str], record: Record, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._upstreams[name] = _Telling(record, clock)
+        self._upstreams |= {name: _Telling(record, clock) for name in names}
 
 
 class _Telling(UpstreamMetrics):
@@ -78,6 +85,14 @@ class _Telling(UpstreamMetrics):
     def transition(self, from_state: State, to_state: State, reason: Reason) -> None:
         super().transition(from_state, to_state, reason)
         self._record.moves.append((self._record.since(self._clock()), to_state))
+
+    def hedged(self, result: HedgeResult) -> None:
+        super().hedged(result)
+        self._record.hedged += 1
+
+    def limited(self, reason: Limited) -> None:
+        super().limited(reason)
+        self._record.limited += 1
 
     def rejected(self) -> None:
         super().rejected()

@@ -2,8 +2,8 @@
 
 Rule 1: keeping never holds the first attempt up: past either bound the kept bytes are let go, and
 the stream goes on.
-Rule 2: one reader at a time. A chunk is kept before anybody gets it, so a read that is cancelled
-half way loses nothing.
+Rule 2: one reader at a time, while the source still sends. A chunk is kept before anybody gets it,
+so a read that is cancelled half way loses nothing.
 """
 
 from typing import Self
@@ -53,19 +53,19 @@ class Replay:
 
     __slots__ = (
         "_kept",
-        "_limit",
         "_memory",
         "_reader",
         "_received",
         "_size",
         "_source",
         "ended",
+        "limit",
         "whole",
     )
 
     def __init__(self, source: Body, limit: int, memory: Memory) -> None:
         self._source = source
-        self._limit = limit
+        self.limit = limit
         self._memory = memory
         self._kept: list[bytes] = []
         self._size = 0
@@ -75,6 +75,11 @@ class Replay:
         """The caller has sent all of it."""
         self.whole = True
         """All that was read so far is kept, so the body can be sent from its beginning."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes announced; None where nobody knows before the end."""
+        return self._source.length
 
     def open(self) -> "Reader":
         """Give the body from its beginning; whoever read it before reads no more."""
@@ -110,7 +115,7 @@ class Replay:
         if not chunk or self._received == self._source.length:
             self.ended = True
         if chunk and self.whole:
-            if self._size + size > self._limit or not self._memory.take(size):
+            if self._size + size > self.limit or not self._memory.take(size):
                 self.release()
             else:
                 self._kept.append(chunk)
@@ -151,7 +156,8 @@ class Reader:
         self._index = 0
 
     def _recall(self) -> bytes | None:
-        if not self._replay.is_read_by(self):
+        # A body that has ended can be read by several at once: nobody comes near the source.
+        if not (self._replay.ended or self._replay.is_read_by(self)):
             raise ValueError("another attempt reads this body now")
         if self._index < len(self._kept):
             self._index += 1

@@ -6,7 +6,7 @@ Rule 2: nothing is invented; what is added (Host, Via, a credential) is handed i
 Framing is written by `reply` and `origin` alone, so both directions drop it here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from proxy.wire.message import Headers
@@ -35,7 +35,13 @@ _TO_US = frozenset((b"host", b"x-octollm-timeout", b"x-required-capabilities"))
 """What a caller says to this proxy alone; Host names it."""
 
 _OURS = frozenset(
-    (b"x-octollm-request-id", b"x-octollm-upstream", b"x-octollm-attempts", b"x-octollm-stream")
+    (
+        b"x-octollm-request-id",
+        b"x-octollm-upstream",
+        b"x-octollm-attempts",
+        b"x-octollm-stream",
+        b"x-octollm-cache",
+    )
 )
 """What this proxy says of itself; an answer that has been through another one has its words."""
 
@@ -64,33 +70,47 @@ def to_upstream(
     *,
     host: bytes,
     via: bytes,
+    fields: Mapping[bytes, bytes] | None = None,
     remove: frozenset[bytes] = frozenset(),
     set: Iterable[Pair] = (),
 ) -> list[Pair]:
     """Give the head of a request as the upstream gets it: Host first (RFC 9110 7.2), Via last.
 
     *remove* holds lower-case names, those of *set* included. Our own control headers stay here.
-    `Expect` travels on: the upstream is the one to say 100.
+    `Expect` travels on: the upstream is the one to say 100. *fields* is `by_name(headers)`, where
+    somebody has it already.
     """
-    return [(b"Host", host), *_end_to_end(headers, _TO_US, remove), (b"Via", via), *set]
+    kept = _end_to_end(headers, fields, _TO_US, remove)
+    return [(b"Host", host), *kept, (b"Via", via), *set]
 
 
-def to_caller(headers: Headers, *, remove: frozenset[bytes] = frozenset()) -> list[Pair]:
+def to_caller(
+    headers: Headers,
+    *,
+    fields: Mapping[bytes, bytes] | None = None,
+    remove: frozenset[bytes] = frozenset(),
+) -> list[Pair]:
     """Give the head of an answer as the caller gets it; *remove* holds lower-case names."""
-    return _end_to_end(headers, _OURS, remove)
+    return _end_to_end(headers, fields, _OURS, remove)
 
 
-def _end_to_end(headers: Headers, ours: frozenset[bytes], remove: frozenset[bytes]) -> list[Pair]:
+def _end_to_end(
+    headers: Headers,
+    fields: Mapping[bytes, bytes] | None,
+    ours: frozenset[bytes],
+    remove: frozenset[bytes],
+) -> list[Pair]:
     """Leave out what concerns one connection, what is ours, and what any Connection line names."""
-    names = [name.lower() for name, _ in headers]
+    if fields is None:
+        fields = by_name(headers)
     ends_here = _ends_here(ours, remove)
-    if b"connection" in names:
-        lines = [
-            pair[1] for name, pair in zip(names, headers, strict=True) if name == b"connection"
-        ]
-        if named := _named(b",".join(lines)):
+    if b"connection" in fields:
+        options = fields[b"connection"]
+        if len(fields) < len(headers):  # something is repeated: of that, the last line is known
+            options = b",".join([pair[1] for pair in headers if pair[0].lower() == b"connection"])
+        if named := _named(options):
             ends_here |= named
-    return [pair for name, pair in zip(names, headers, strict=True) if name not in ends_here]
+    return [pair for pair in headers if pair[0].lower() not in ends_here]
 
 
 @lru_cache(maxsize=1024)

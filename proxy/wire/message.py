@@ -70,10 +70,15 @@ class Reply(Protocol):
     The caller's leaving is not an error here: it cancels the task that handles the request.
     """
 
-    started: bool
-    """A final head has gone out; from here on no other answer is possible."""
-    congested: bool
-    """The caller reads slower than we write: `await drain()` before writing more."""
+    @property
+    def started(self) -> bool:
+        """A final head has gone out; from here on no other answer is possible."""
+        ...
+
+    @property
+    def congested(self) -> bool:
+        """The caller reads slower than we write: `await drain()` before writing more."""
+        ...
 
     def send(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a whole answer in one write. For HEAD the body's length is told, not its bytes."""

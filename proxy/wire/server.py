@@ -107,12 +107,16 @@ class Server:
             )
             self._listeners.append(listener)
 
+    def retire(self) -> None:
+        """Accept callers as before, but let each answer be the last on its connection."""
+        self._roster.leaving = True
+
     def leave(self, heir: "Server | None" = None) -> None:
         """Accept nobody any more, and send nobody away: callers go with their next answer.
 
         *heir* is who has joined, and stays: its are the socket files from now on.
         """
-        self._roster.leaving = True
+        self.retire()
         if heir is not None:
             heir.paths += self.paths
             self.paths.clear()

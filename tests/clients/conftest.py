@@ -20,6 +20,7 @@ log: {{format: json}}
 defaults:
   retry: {{base_delay: 10ms, budget: {{min_per_second: 1000}}}}
   breaker: {{mode: disabled}}
+  limits: {{throttle: false}}     # what one test is told is nothing to the next
 upstreams:
   openai: {{kind: llm, provider: openai, url: "{up}"}}
   anthropic: {{kind: llm, provider: anthropic, url: "{up}"}}

@@ -56,10 +56,7 @@ def wrong(text, *, defaults=""):
 def test_the_shipped_example_checks_without_environment():
     found = load(REPOSITORY / "config" / "proxy.yaml", env=None)
 
-    assert [warning.path for warning in found.warnings] == [
-        "upstreams.openai.fallback",
-        "pools.chat",
-    ]
+    assert found.warnings == ()
     assert found.upstreams["openai"].routes[0].policy.timeouts.total == 20
     assert found.upstreams["qdrant"].listen.port == 6334
 
@@ -363,16 +360,107 @@ def test_a_key_that_is_unknown_hides_nothing_else():
     assert len(wrong("retry: {a: 1, b: 2, max_retries: x}, foo: 1")) == 4
 
 
-def test_fallbacks_that_go_round_in_a_circle_are_told_once():
-    text = """
+def test_two_upstreams_may_stand_in_for_each_other():
+    found = config("""
 upstreams:
   a: {url: "http://a", fallback: [{upstream: b}]}
-  b: {url: "http://b", fallback: [{upstream: d}, {upstream: c}]}
-  c: {url: "http://c", fallback: [{upstream: a}]}
-  d: {url: "http://d"}
-  e: {url: "http://e", fallback: [{upstream: a}, {upstream: d}]}
+  b: {url: "http://b", fallback: [{upstream: a}]}
+""")
+
+    assert found.warnings == ()
+
+
+# Pools
+
+
+TWO = "upstreams: {a: {url: 'http://h'}, b: {url: 'http://h'}}"
+
+
+def pool(text, env=None):
+    return config(f"{TWO}\npools: {{p: {{{text}}}}}", env).pools["p"]
+
+
+def wrong_pool(text, env=None):
+    """What is told of a pool whose members are upstreams, but for its own path."""
+    with pytest.raises(ConfigError) as refused:
+        pool(text, env)
+    return [f"{it.path.removeprefix('pools.p.')}: {it.message}" for it in refused.value.problems]
+
+
+def test_a_pool_that_says_nothing_else_asks_its_members_as_listed():
+    found = pool("members: [a, b]")
+
+    assert (found.strategy, found.weights, found.ramp) == ("priority", {}, 0)
+    assert not found.forward_credentials
+
+
+def test_a_pool_can_say_who_gets_how_much():
+    found = pool("members: [a, b], strategy: weighted, weights: {a: 2.5}, ramp: 30s")
+
+    assert (found.strategy, found.weights, found.ramp) == ("weighted", {"a": 2.5}, 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("strategy: wieghted", "strategy: 'wieghted' is not one of priority, weighted, least_in_flight (did you mean weighted?)"),
+        ("strategy: weighted, weights: {a: 0}", "weights.a: must be above 0"),
+        ("strategy: weighted, weights: {a: -1}", "weights.a: must be above 0"),
+        ("strategy: weighted, weights: {a: x}", "weights.a: 'x' is not a number (write 3 or 0.5)"),
+        ("strategy: weighted, weights: [1, 2]", "weights: is not a block of keys (key: value)"),
+        ("strategy: least_in_flight, weights: {c: 1}", "weights.c: is not a member of the pool"),
+        ("weights: {a: 1}", "strategy: is priority, to which weights mean nothing (write weighted or least_in_flight, or leave weights out)"),
+        ("strategy: priority, weights: {a: 1}", "strategy: is priority, to which weights mean nothing (write weighted or least_in_flight, or leave weights out)"),
+        ("ramp: -1s", "ramp: '-1s' is not a duration (write 250ms, 2s, 1m30s, 1h or a number of seconds)"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_pool_is_told_where_it_stands(text, told):
+    assert wrong_pool(f"members: [a, b], {text}") == [told]
+
+
+def test_a_weight_is_not_told_of_where_its_member_is():
+    text = f"{TWO}\npools: {{p: {{members: [a, bb], strategy: weighted, weights: {{b: 2}}}}}}"
+
+    assert problems(text) == [
+        "f:2:26: pools.p.members[1]: 'bb' is not an upstream (did you mean b?)"
+    ]
+
+
+def test_a_weight_that_is_near_a_member_is_told_which():
+    text = "upstreams: {local: {url: 'http://h'}}\n"
+    text += "pools: {p: {members: [local], strategy: weighted, weights: {locla: 2}}}"
+
+    assert problems(text) == [
+        "f:2:61: pools.p.weights.locla: is not a member of the pool (did you mean local?)"
+    ]
+
+
+def test_what_is_unknown_of_a_pool_contradicts_nothing():
+    found = parse(
+        f"""{TWO}
+pools:
+  p: {{members: [a], strategy: "${{X}}", weights: {{a: 2}}}}
+  q: {{members: [a, b], strategy: weighted, weights: {{a: "${{X}}", b: 3}}}}
+  r: {{members: "${{X}}", strategy: weighted, weights: {{a: 1}}, ramp: "${{X}}"}}
+""",
+        "f",
+        None,
+    )
+
+    assert found.pools["q"].weights == {"b": 3}
+
+
+def test_a_pool_is_neither_fallen_back_to_nor_a_member():
+    text = """
+upstreams: {a: {url: 'http://h', fallback: [{upstream: p}]}}
+pools:
+  p: {members: [a, q]}
+  q: {members: [a]}
 """
-    assert problems(text) == ["f:3:24: upstreams.a.fallback: goes round in a circle: a → b → c → a"]
+    assert problems(text) == [
+        "f:2:46: upstreams.a.fallback[0].upstream: 'p' is a pool; name its members",
+        "f:4:20: pools.p.members[1]: 'q' is a pool; name its members",
+    ]
 
 
 # Listeners
@@ -407,6 +495,16 @@ def test_our_keys_are_not_lent_to_everyone():
         )
     ]
     assert "lends our key" in wrong(f"{AUTH}, listen: {{host: 10.0.0.1, port: 1}}")[0]
+
+
+def test_a_fallback_lends_its_key_to_the_listener_of_whom_it_stands_in_for():
+    told = problems(
+        "upstreams:\n"
+        "  a: {url: 'http://h', listen: {host: 0.0.0.0, port: 9}, fallback: [{upstream: b}]}\n"
+        f"  b: {{url: 'http://h', {AUTH}}}"
+    )
+
+    assert ["auth of b lends our key" in problem for problem in told] == [True]
 
 
 def test_an_admin_listener_beyond_loopback_without_a_token_is_warned_of():

@@ -18,12 +18,17 @@ IDS = [f"{block.name}.{key.name}" for block, key in KEYS]
 
 # Where a key of each block can be tried by itself: what stands before it, and how deep it is.
 AROUND = {
+    "rate_limit": "upstreams:\n  a:\n    url: http://a\n    limits:\n      rate:\n        ",
+    "queue": "upstreams:\n  a:\n    url: http://a\n    limits:\n      concurrency: 1\n      queue:\n        ",
     "file": "upstreams: {x: {url: 'http://a'}}\n",
     "upstream": "upstreams:\n  x:\n    url: http://a\n    ",
     "data_listener": "upstreams: {x: {url: 'http://a'}}\nlisten:\n  ",
     "admin_listener": "upstreams: {x: {url: 'http://a'}}\nadmin:\n  ",
     "log": "upstreams: {x: {url: 'http://a'}}\nlog:\n  ",
     "drain": "upstreams: {x: {url: 'http://a'}}\ndrain:\n  ",
+    "tracing": "upstreams: {x: {url: 'http://a'}}\ntracing:\n  ",
+    "batch": "upstreams: {x: {url: 'http://a'}}\nbatch:\n  ",
+    "shared": "upstreams: {x: {url: 'http://a'}}\nshared:\n  ",
     "limits": "upstreams: {x: {url: 'http://a'}}\nlimits:\n  ",
     "defaults": "upstreams: {x: {url: 'http://a'}}\ndefaults:\n  ",
     "timeouts": "upstreams:\n  x:\n    url: http://a\n    timeouts:\n      ",
@@ -31,6 +36,9 @@ AROUND = {
     "route_retry": "upstreams:\n  x:\n    url: http://a\n    routes:\n    - match: {}\n      retry:\n        ",
     "budget": "upstreams:\n  x:\n    url: http://a\n    retry:\n      budget:\n        ",
     "stream": "upstreams:\n  x:\n    url: http://a\n    stream:\n      ",
+    "cache": "upstreams:\n  x:\n    url: http://a\n    cache:\n      ",
+    "guard": "upstreams:\n  x:\n    url: http://a\n    guard:\n      ",
+    "hedge": "upstreams:\n  x:\n    url: http://a\n    hedge:\n      ",
     "breaker": "upstreams:\n  x:\n    url: http://a\n    breaker:\n      ",
     "header_rules": "upstreams:\n  x:\n    url: http://a\n    headers:\n      ",
     "forward": "upstreams:\n  x:\n    url: http://a\n    forward:\n      ",
@@ -46,6 +54,7 @@ AROUND = {
 }
 # What must be given beside the one that is tried.
 BESIDE = {
+    "rate_limit": {"limit": "100", "window": "60s"},
     "auth": {"header": "Authorization", "value": "x"},
     "fallback": {"upstream": "local"},
     "listener_tls": {"certificate": "/a", "key": "/b"},
@@ -54,6 +63,7 @@ BESIDE = {
     "route_retry": {"max_delay": "1h"},
     "breaker": {"max_timeout": "1h"},
     "listener": {"port": "7777"},
+    "pool": {"members": "[local]", "strategy": "weighted"},
 }
 
 

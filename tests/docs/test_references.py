@@ -9,7 +9,22 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("architecture", "connections", "dependencies", "errors", "standard")
+        for name in (
+            "alerts",
+            "architecture",
+            "batch",
+            "cache",
+            "connections",
+            "dependencies",
+            "errors",
+            "fallback",
+            "guard",
+            "hedging",
+            "in-process",
+            "limits",
+            "pools",
+            "standard",
+        )
     ),
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",

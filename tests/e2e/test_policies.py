@@ -421,22 +421,6 @@ async def test_a_slow_upload_that_meets_the_deadline_blames_nobody():
         assert await metric(proxy, "octollm_proxy_breaker_failure_ratio", upstream="up") == 0
 
 
-async def test_a_pool_is_not_chosen_among_yet():
-    text = """
-version: 1
-listen: {port: 0}
-admin: {port: 0}
-upstreams:
-  up: {url: "${UP}"}
-pools:
-  all: {members: [up]}
-"""
-    async with proxied(text, up="http://127.0.0.1:9") as proxy:
-        answer = await call(proxy.addresses[""], "/all/x")
-
-    assert (answer.status, answer.code) == (503, "ARM_UNAVAILABLE")
-
-
 async def test_the_failure_that_opens_the_circuit_tells_how_long_it_stays_open():
     settings = "retry: {max_retries: 0}, breaker: {failure_threshold: 1, timeout: 30s}"
     async with both(settings) as (proxy, upstream):

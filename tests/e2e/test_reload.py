@@ -121,11 +121,10 @@ async def test_a_file_that_says_the_same_changes_nothing(file, said):
 
 async def test_warnings_of_the_new_file_are_told(file, said):
     async with both(file) as (proxy, upstream):
-        await become(proxy, file, text(upstream, rest="pools: {all: {members: [up]}}\n"))
-        assert (await get(proxy, "/all/x")).code == "ARM_UNAVAILABLE"
+        await become(proxy, file, text(upstream, admin="{host: 0.0.0.0, port: 0}"))
     [warning] = said("config.warning")
     [reloaded] = said("config.reloaded")
-    assert "pools.all" in warning["problems"][0]
+    assert "admin.host" in warning["problems"][0]
     assert (reloaded["file"], reloaded["upstreams"]) == (str(file), ["up"])
 
 
@@ -252,6 +251,10 @@ async def test_a_bad_file_changes_nothing_and_says_everything_that_is_wrong(file
         assert (await get(proxy)).status == 200
         assert (await get(proxy, "/-/ready", "admin")).status == 200
         assert await metric(proxy, RELOADS, result="rejected") == 2
+        assert (
+            await metric(proxy, "octollm_proxy_config_rejected_since_timestamp_seconds")
+            == proxy.differs_since
+        )
         assert since is not None
         assert proxy.differs_since == since
         assert await become(proxy, file, good) == "unchanged"

@@ -167,7 +167,7 @@ EXCESS: dict[str, tuple[bytes, bytes, int]] = {
 # What the parser reads where it could have refused, and what that gives.
 LENIENT: dict[str, tuple[bytes, bytes]] = {
     **{f"chunks {body!r}": (head(b"Transfer-Encoding: chunked") + body, b"hell\r" if b"hell\r" in body else b"hello") for body in BAD_CHUNKS if body in TOLERATED},
-    **{f"chunks by {line!r}": (head(line) + CHUNKS, b"hello") for line in TOLERATED if b": y\r" not in line and b"ncoding" in line and b"hell" not in line},
+    **{f"chunks by {line!r}": (head(line) + CHUNKS, b"hello") for line in sorted(TOLERATED) if b": y\r" not in line and b"ncoding" in line and b"hell" not in line},
     "a folded field": (plain(b"X: y\r\n z"), b"canary"),
     "a folded first field": (b"HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 6\r\n\r\ncanary", b"canary"),
     "a bare LF in a field": (plain(b"X: y\nZ: y"), b"canary"),

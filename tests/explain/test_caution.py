@@ -51,6 +51,16 @@ def test_the_built_in_values_need_no_warning(tmp_path, kind):
             "retry.unsafe_methods",
             "repeats every POST and PATCH",
         ),
+        (
+            HTTP.format("hedge: {delay: 30s}"),
+            "hedge.delay",
+            "(30s) never comes: first_byte (30s) is over by then",
+        ),
+        (
+            HTTP.format("hedge: {delay: 2m}\n    timeouts: {first_byte: none}"),
+            "hedge.delay",
+            "(2m) never comes: total (1m) is over by then",
+        ),
         (LLM.format("timeouts: {total: 10m}"), "timeouts.total", "is not below 10m"),
         (LLM.format("timeouts: {total: none}"), "timeouts.total", "is not below 10m"),
         (
@@ -90,6 +100,7 @@ def test_a_warning_has_the_line_that_set_the_value_and_a_built_in_one_has_none(t
         "breaker: {mode: disabled, failure_on: []}",
         "timeouts: {total: none}",
         "timeouts: {total: none, first_byte: none}",
+        "hedge: {delay: 29s}",
     ],
 )
 def test_what_does_no_harm_is_not_told(tmp_path, keys):
@@ -113,18 +124,36 @@ def test_a_route_is_told_only_what_its_upstream_was_not(tmp_path):
     assert [path for path in paths if "routes[1]" in path] == []
 
 
-def test_a_member_that_falls_back_to_another_is_come_to_twice(tmp_path):
-    text = """
+FALLBACK = """
 upstreams:
-  a: {url: "http://a", fallback: [{upstream: b}]}
-  b: {url: "http://b"}
-pools:
-  p: {members: [a, b]}
+  a:
+    url: "https://a"
+    {}
+    fallback: [{{upstream: b, {}}}]
+  b: {{url: "{}"}}
 """
-    found = {path: message for _, path, message in warned(tmp_path, text)}
+AUTH = "auth: {header: x-api-key, value: sk-x}"
 
-    assert "falls back to b, a member too" in found["pools.p.members[0]"]
-    assert "pools.p.members[1]" not in found
+
+def test_a_fallback_that_wants_a_key_and_gets_none_is_told(tmp_path):
+    (told,) = warned(tmp_path, FALLBACK.format(AUTH, "set: {}", "https://b"))
+
+    assert told[:2] == (6, "upstreams.a.fallback[0]")
+    assert told[2].startswith("gets no credential")
+
+
+@pytest.mark.parametrize(
+    ("auth", "keys", "url"),
+    [
+        ("kind: http", "set: {}", "https://b"),
+        (AUTH, "forward_credentials: true", "https://b"),
+        (AUTH, "set: {}", "http://b"),
+        (AUTH, "set: {}", 'https://b", headers: {set: {x-api-key: sk-y}}, kind: "http'),
+        (AUTH, "set: {}", 'https://b", auth: {header: x-api-key, value: sk-y}, kind: "http'),
+    ],
+)
+def test_a_fallback_that_has_a_key_or_needs_none_is_not_told(tmp_path, auth, keys, url):
+    assert warned(tmp_path, FALLBACK.format(auth, keys, url)) == []
 
 
 def test_what_check_warns_of_is_told_too_and_of_one_upstream_only_its_own(tmp_path):

@@ -17,7 +17,7 @@ TEXT = """\
 defaults:
   retry: {max_retries: 2, jitter: false}
 upstreams:
-  plain: {url: "http://a"}
+  plain: {url: "http://a", routes: [{match: {path: /z}}]}
   rich:
     kind: llm
     url: https://b
@@ -35,8 +35,23 @@ upstreams:
   many: {url: "http://d", retry: {max_retries: 20, base_delay: 1s, max_delay: 1s}}
   endless: {url: "http://e", timeouts: {total: none, connect: none}}
   still: {url: "http://f", breaker: {failure_on: []}, timeouts: {first_event: none}}
+  first:
+    url: "http://g"
+    retry: {max_retries: 3}
+    hedge: {delay: 300ms, max: 2}
+    fallback:
+    - {upstream: plain, set: {model: small}, path: /v2, when: ["400:too_long", 404]}
+    - {upstream: rich}
+    - {upstream: mute, forward_credentials: true}
+    routes:
+    - match: {path: /quick}
+      timeouts: {first_byte: 5s}
+  lasting: {url: "http://h", fallback: [{upstream: plain}], timeouts: {total: none, connect: none}}
+  store: {url: "http://i", kind: vectordb, fallback: [{upstream: plain}], retry: {max_retries: 0}}
 pools:
-  both: {members: [plain, rich]}
+  both: {members: [still, rich]}
+  drawn: {members: [many, endless], strategy: weighted, weights: {many: 3}, ramp: 30s}
+  alone: {members: [mute]}
 """
 
 
@@ -118,6 +133,76 @@ def test_a_route_names_what_it_is_for_and_what_it_changes(drawn):
     assert "route 1: POST /v1/embeddings" in lines
     assert "route 2: every path" in lines
     assert "POST, PATCH never repeated, but if nothing was sent" in lines
+
+
+def section(drawn, upstream, title):
+    lines = drawn[drawn.index(f"\n{upstream} (") :]
+    return " ".join(lines[lines.index(title) :].split("Its circuit")[0].split())
+
+
+def test_who_is_asked_instead_stands_with_what_is_changed_for_it(drawn):
+    told = section(drawn, "first", "When it cannot answer")
+
+    assert (
+        "1. plain no credential; replaced in the body: model; at /v2; also for 400:too_long, 404"
+        " 2. rich our credential 3. mute the caller's credential moves on when" in told
+    )
+
+
+def test_how_soon_another_is_asked_is_told_for_each_way_to_fail(drawn):
+    told = section(drawn, "first", "When it cannot answer")
+
+    assert "the next is asked after 3 attempts and 3s of waits at most" in told
+    assert "if it fails late timeouts.total (1m) may end the call first, and nobody else" in told
+    assert "if it is silent after 35s at most" in told
+
+
+def test_what_has_no_limit_is_never_given_up_for_another(drawn):
+    told = section(drawn, "lasting", "When it cannot answer")
+
+    assert "if it is silent without limit: no timeout gives it up" in told
+
+
+def test_a_route_hands_over_by_its_own_times(drawn):
+    told = " ".join(drawn.partition("route 1: /quick")[2].split("lasting (")[0].split())
+
+    assert "the next is asked after 3 attempts and 3s of waits at most" in told
+    assert "if it fails late after 33s at most" in told
+    assert "if it is silent after 10s at most" in told
+
+
+def test_where_waits_are_asked_for_they_may_be_longer(tmp_path):
+    text = (
+        'upstreams: {a: {url: "http://a", retry: {base_delay: 100ms}, fallback: [{upstream: b}]},'
+        ' b: {url: "http://b"}}'
+    )
+    told = " ".join(draw(explained(tmp_path, text)).split())
+
+    assert "after 4 attempts and 700ms of waits at most, 3s where it says how long" in told
+
+
+def test_of_a_vector_database_only_reads_move(drawn):
+    told = section(drawn, "store", "When it cannot answer")
+
+    assert "1. plain no credential for what only reads (fallback_writes: false)" in told
+    assert "the next is asked after 1 attempt and 0s of waits at most" in told
+
+
+def test_a_hedge_is_told_with_what_it_may_cost(drawn):
+    told = section(drawn, "first", "A call whose")
+
+    assert "hedge what only reads: 300ms of silence, and another attempt runs beside it" in told
+    assert "requests upstream at most 4 for one call, 12 where all are hedged" in told
+
+
+def test_a_pool_is_told_with_its_members(drawn):
+    told = " ".join(drawn.replace("─", "").split())
+
+    assert "pool both (priority)" in told
+    assert "still no credential rich our credential pool drawn (weighted, ramp 30s)" in told
+    assert "many weight 3; no credential endless weight 1; no credential" in told
+    assert "pool both its next member" in section(drawn, "still", "When it cannot answer")
+    assert "pool alone its next member" not in told
 
 
 def test_a_file_without_warnings_ends_with_its_circuits(tmp_path):

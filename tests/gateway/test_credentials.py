@@ -93,3 +93,15 @@ def test_a_key_among_the_subprotocols_of_a_websocket_is_removed(offered, kept):
     wanted = [] if kept is None else [(b"Sec-WebSocket-Protocol", kept)]
 
     assert credentials.without_subprotocol_key(head) == [(b"Host", b"x"), *wanted]
+
+
+def test_a_caller_is_told_by_its_key_and_by_a_cookie_only_without_one():
+    def of(target="/v1", **fields):
+        named = {name.replace("_", "-").encode(): value for name, value in fields.items()}
+        return credentials.fingerprint(named, target)
+
+    assert of() == b""
+    assert of(authorization=b"a") == of(authorization=b"a", cookie=b"set on the way")
+    assert of(cookie=b"a") != of(cookie=b"b")
+    assert len({of(authorization=b"a"), of(x_api_key=b"a"), of("/v1?key=a"), of(cookie=b"a")}) == 4
+    assert b"a-secret" not in of(authorization=b"a-secret")

@@ -43,6 +43,7 @@ def busy() -> Metrics:
     metrics.error("LLM_API_ERROR", 2.5)
     metrics.error("LLM_API_ERROR", 0.5)
     metrics.reloaded("rejected")
+    metrics.config_rejected_since = 1_800_000_000.5
     return metrics
 
 
@@ -75,6 +76,7 @@ def test_each_thing_that_happens_moves_its_own_series():
         'octollm_errors_total{component="proxy",error_type="LLM_API_ERROR"}': 2,
         'octollm_error_duration_seconds_sum{error_type="LLM_API_ERROR"}': 3,
         'octollm_proxy_config_reloads_total{result="rejected"}': 1,
+        "octollm_proxy_config_rejected_since_timestamp_seconds": 1_800_000_000.5,
     }.items() <= series.items()
 
 

@@ -487,6 +487,73 @@ def test_a_held_circuit_that_is_reset_can_open_again():
     circuit.trip()
 
 
+def test_a_circuit_held_closed_for_a_while_may_open_after_it():
+    circuit = Circuit(failure_threshold=5)
+    circuit.breaker.force_closed(300)
+    for _ in range(100):
+        circuit.call(FAILED)
+    held, ends = circuit.breaker.held, circuit.clock() + 300
+    circuit.clock.advance(300)
+    after = circuit.breaker.held
+    circuit.call(FAILED)
+
+    assert held == (State.CLOSED, ends)
+    assert after is None
+    assert circuit.moves == [(State.CLOSED, State.OPEN, Reason.CONSECUTIVE)]
+
+
+def test_who_holds_it_and_how_long_can_be_seen():
+    circuit = Circuit()
+    nobody = circuit.breaker.held
+    circuit.breaker.force_open()
+    for_good = circuit.breaker.held
+    circuit.breaker.force_open(60)
+    for_a_minute = circuit.breaker.held
+    circuit.breaker.release()
+    released = circuit.breaker.held
+    circuit.breaker.force_closed()
+    closed = circuit.breaker.held
+    circuit.breaker.reset()
+
+    assert nobody is None
+    assert for_good == (State.OPEN, math.inf)
+    assert for_a_minute == (State.OPEN, circuit.clock() + 60)
+    assert released is None
+    assert closed == (State.CLOSED, math.inf)
+    assert circuit.breaker.held is None
+
+
+def test_what_opens_by_itself_is_held_by_nobody():
+    circuit = Circuit()
+    circuit.trip()
+
+    assert circuit.breaker.held is None
+
+
+@pytest.mark.parametrize("configured", ["enforce", "observe", "disabled"])
+@pytest.mark.parametrize("chosen", ["enforce", "observe", "disabled"])
+def test_a_mode_chosen_for_a_while_ends_by_itself(configured, chosen):
+    circuit = Circuit(mode=configured)
+    circuit.breaker.set_mode(chosen, 60)
+    circuit.clock.advance(59)
+    meanwhile = circuit.breaker.mode
+    circuit.clock.advance(1)
+
+    assert (meanwhile, circuit.breaker.mode) == (chosen, configured)
+
+
+def test_a_breaker_disabled_for_a_while_judges_again_after_it():
+    circuit = Circuit(failure_threshold=5)
+    circuit.breaker.set_mode("disabled", 60)
+    for _ in range(100):
+        circuit.call(FAILED)
+    told = list(circuit.told)
+    circuit.clock.advance(60)
+    circuit.trip()
+
+    assert told == []
+
+
 def test_who_is_told_of_a_move_sees_it_done():
     seen = []
     breaker = Breaker(
@@ -519,12 +586,16 @@ EVENTS = {
     Event.FORCE_CLOSED: lambda circuit: circuit.breaker.force_closed(),
     Event.RELEASE: lambda circuit: circuit.breaker.release(),
     Event.RESET: lambda circuit: circuit.breaker.reset(),
+    Event.PEER_OPENED: lambda circuit: circuit.breaker.hear_open(60, 0),
+    Event.PEER_CLOSED: lambda circuit: circuit.breaker.hear_closed(0),
 }
 AFTER = {
     (State.CLOSED, Event.FAILURE): State.OPEN,
     (State.HALF_OPEN, Event.FAILURE): State.OPEN,
     (State.HALF_OPEN, Event.SUCCESS): State.CLOSED,
     (State.OPEN, Event.RELEASE): State.HALF_OPEN,
+    (State.OPEN, Event.PEER_CLOSED): State.HALF_OPEN,
+    **{(state, Event.PEER_OPENED): State.OPEN for state in State},
     **{(state, Event.FORCE_OPEN): State.OPEN for state in State},
     **{(state, Event.FORCE_CLOSED): State.CLOSED for state in State},
     **{(state, Event.RESET): State.CLOSED for state in State},
@@ -594,7 +665,7 @@ def test_the_open_time_of_a_closed_circuit_is_the_new_one():
 def test_a_new_mode_applies_and_one_that_an_operator_chose_stays_where_the_file_says_nothing_new():
     circuit = Circuit()
     circuit.trip()
-    circuit.breaker.mode = "observe"
+    circuit.breaker.set_mode("observe")
     adopt(circuit, failure_threshold=3)
     chosen = circuit.breaker.mode
     adopt(circuit, mode="disabled")

@@ -133,6 +133,27 @@ class Circuits(RuleBasedStateMachine):
         self._ordered(self.breaker.reset)
         assert self.breaker.state is State.CLOSED
 
+    @rule(left=st.floats(0.1, 60), since=st.floats(0, 30))
+    def a_peer_opens(self, left, since):
+        before, until = self.breaker.state, self.breaker.open_until
+        self._heard(lambda: self.breaker.hear_open(left, since))
+        if before is State.OPEN:
+            assert self.breaker.open_until >= until
+
+    @rule(since=st.floats(0, 30))
+    def a_peer_closes(self, since):
+        was_closed, held = self.breaker.state is State.CLOSED, self.breaker.held
+        self._heard(lambda: self.breaker.hear_closed(since))
+        assert (self.breaker.state is State.CLOSED) == was_closed
+        assert self.breaker.held == held
+
+    def _heard(self, hear):
+        # What is open and stays so for longer is in another generation, and nobody is told.
+        until, moves = self.breaker.open_until, len(self.told)
+        hear()
+        if len(self.told) == moves and self.breaker.open_until != until:
+            self.told.append(None)
+
     def _ordered(self, order):
         # An order that leaves the state as it is still ends the generation, and nobody is told.
         moves = len(self.told)
@@ -166,7 +187,8 @@ class Circuits(RuleBasedStateMachine):
     def what_opens_by_itself_opens_for_a_bounded_time(self):
         for told in self.told:
             if told is not None and told.to_state is State.OPEN and told.reason != Reason.FORCED:
-                assert self.settings.timeout <= told.open_for <= self.settings.max_timeout
+                least = 0 if told.reason is Reason.PEER else self.settings.timeout
+                assert least <= told.open_for <= self.settings.max_timeout
 
     @invariant()
     def what_is_shown_agrees_with_itself(self):

@@ -205,3 +205,46 @@ def test_what_was_only_a_stale_connection_is_repeated_at_once_by_the_same_rules(
 
     assert decide(failure(stale, at_once=True)).wait == 0
     assert decide(failure(stale, at_once=True, may_repeat=False)).suppressed == "method"
+
+
+# Where another upstream could be asked
+
+
+SILENT = errors.TimeoutError("first byte", 30, condition="timeout")
+LATE = errors.TimeoutError("connecting", 5, condition="connect", sent=False)
+SAID_LATE = errors.TimeoutError("they", 1, condition=504)
+
+
+@pytest.mark.parametrize(
+    ("error", "facts", "verdict"),
+    [
+        (None, {"patience": 1.0}, Verdict.RETRY),
+        (None, {"patience": 0.9}, Verdict.ELSEWHERE),
+        (None, {"patience": None}, Verdict.RETRY),
+        (None, {"patience": 0.0, "at_once": True}, Verdict.RETRY),
+        (None, {"patience": 3.0, "asked": 30.0}, Verdict.ELSEWHERE),
+        (None, {"patience": 3.0, "asked": 61.0}, Verdict.ELSEWHERE),
+        (None, {"patience": 3.0, "asked": 2.0}, Verdict.RETRY),
+        (SILENT, {"patience": 99.0}, Verdict.ELSEWHERE),
+        (SILENT, {}, Verdict.RETRY),
+        (LATE, {"patience": 99.0}, Verdict.ELSEWHERE),
+        (SAID_LATE, {"patience": 99.0}, Verdict.RETRY),
+        # What forbids a retry anyway is named first; what only delays one is not.
+        (None, {"patience": 0.0, "attempts": 4}, Verdict.EXHAUSTED),
+        (None, {"patience": 0.0, "may_repeat": False}, Verdict.METHOD),
+        (None, {"patience": 0.0, "remaining": 0.5}, Verdict.ELSEWHERE),
+    ],
+)
+def test_a_wait_that_patience_does_not_cover_sends_the_call_elsewhere(error, facts, verdict):
+    retry_on = frozenset({"connect", "timeout", 500, 504})
+    decision = decide(failure(error, **facts), retry_on=retry_on, jitter=False)
+    assert decision.verdict is verdict
+    if verdict is Verdict.ELSEWHERE:
+        assert (decision.wait, decision.suppressed) == (None, None)
+
+
+def test_going_elsewhere_costs_no_token():
+    budget = plenty()
+    before = budget.left
+    decide(failure(patience=0.0), budget=budget, jitter=False)
+    assert budget.left == before

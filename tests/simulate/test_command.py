@@ -8,6 +8,9 @@ version: 1
 upstreams:
   one: {kind: llm, url: "http://127.0.0.1:9", auth: {header: x-key, value: "${SIMULATED_KEY}"}}
   two: {kind: vectordb, provider: qdrant, url: "http://127.0.0.1:9"}
+pools:
+  both: {members: [one, two]}
+  single: {members: [two]}
 """
 QUICK = 'duration: 20s\narrivals: [{rate: 5}]\nfailures: [{at: 5s, lasts: 5s, kind: "500"}]\n'
 
@@ -15,7 +18,7 @@ QUICK = 'duration: 20s\narrivals: [{rate: 5}]\nfailures: [{at: 5s, lasts: 5s, ki
 @pytest.fixture
 def files(tmp_path):
     (tmp_path / "proxy.yaml").write_text(TWO)
-    (tmp_path / "other.yaml").write_text(TWO.replace("two", "three"))
+    (tmp_path / "other.yaml").write_text(TWO.replace("two", "three").partition("pools:")[0])
     (tmp_path / "quick.yaml").write_text(QUICK)
     return tmp_path
 
@@ -48,6 +51,21 @@ def test_an_upstream_that_one_of_the_files_lacks_is_wrong_usage(files):
 
     assert result.exit_code == 2
     assert f"'two' is not an upstream of {other} (one, three)" in result.stderr
+
+
+def test_a_pool_is_asked_where_it_is_named(files):
+    result = told(files, "--without-env", "--pool", "both")
+
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("quick at one, asked as both, 20s simulated, seed 1\n")
+
+
+@pytest.mark.parametrize("pool", ["single", "none"])
+def test_a_pool_that_the_upstream_is_no_member_of_is_wrong_usage(files, pool):
+    result = told(files, "--without-env", "--pool", pool)
+
+    assert result.exit_code == 2
+    assert f"'one' is not a member of a pool '{pool}'" in result.stderr
 
 
 def test_a_file_without_upstreams_has_nothing_to_simulate(files):

@@ -26,12 +26,15 @@ def test_failures_that_overlap_or_touch_are_one_outage():
 def test_figures_say_what_was_seen():
     calls = [Call(at, at + 1.0, "served") for at in range(8)]
     calls += [Call(8.0, 8.5, "failed"), Call(9.0, 69.0, "left")]
-    record = Record(0.0, calls, attempts=[*range(8), *[8.0] * 7], good=8, rejections=3)
+    attempts = [*range(8), *[8.0] * 7]
+    record = Record(0.0, calls, attempts, good=8, elsewhere=2, hedged=4, rejections=3)
 
     found = shown(record)
 
     assert found["calls"] == "10"
     assert found["served"] == "80.0 %"
+    assert found["answered by another upstream"] == "25.0 %"
+    assert found["hedged answers"] == "4"
     assert found["callers who lost patience"] == "1"
     assert found["wait of the served, p99"] == "1.00 s"
     assert found["wait of the others, p50"] == "0.50 s"
@@ -66,7 +69,7 @@ def test_where_nothing_happened_nothing_is_said():
 
     assert found["calls"] == "0"
     assert {found[name] for name in found if "wait" in name or "per call" in name} == {"-"}
-    assert found["peak amplification"] == "-"
+    assert found["peak amplification"] == found["answered by another upstream"] == "-"
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 2), (95, 4), (99, 4)])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gateway import waits
+from proxy.semantics import waits
 
 NOW = 1_792_000_000.0  # Wed, 14 Oct 2026 17:46:40 GMT
 OPENAI = {
