@@ -44,6 +44,7 @@ upstreams:
   slow: {url: "${UP}", kind: vectordb, provider: qdrant, timeouts: {first_byte: 20ms}}
 pools:
   chat: {members: [openai, local]}
+shared: {redis: "redis://:canary-shared@${REDIS}/1"}
 """
 TRACED = CONFIG + "tracing: {enabled: true}\n"
 
