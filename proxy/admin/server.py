@@ -2,10 +2,12 @@
 
 Rule 1: it answers whatever the upstreams do; it never asks one.
 Rule 2: who may change something is `guard`'s to say, before any page is looked for.
+Rule 3: aiohttp has no words of its own here: they would quote what a caller sent.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -41,6 +43,16 @@ MANY_LINES = 1_000
 # A person reads the newest; the API has all.
 TIMELINE_SHOWN = 100
 
+# Seconds until a connection without a request, or with half a head, is closed: longer than from
+# one scrape to the next.
+IDLE = 75.0
+
+# Seconds that the body of an order, which is a few words, may take.
+BODY_PATIENCE = 10.0
+
+# What we say is true for this moment only.
+_CAREFUL: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
 _UNHEARD = logging.getLogger("proxy.admin.unheard")
 _UNHEARD.disabled = True
 
@@ -69,6 +81,7 @@ class Admin:
         self._loopback = is_loopback(settings.host)
         self._lines = 0
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
 
     def application(self) -> web.Application:
         """Build what answers; tests put it behind a server of their own."""
@@ -133,23 +146,31 @@ class Admin:
 
     async def start(self) -> tuple[str, int]:
         """Open the listener, and give the address it got. Raises OSError where it is taken."""
-        # Our own log has the lines that matter. A scrape every 15 s is none of them, and a head
-        # that could not be parsed would be quoted, header values and all.
-        runner = web.AppRunner(
-            self.application(), access_log=None, logger=_UNHEARD, shutdown_timeout=1.0
-        )
+        runner = web.AppRunner(self.application(), shutdown_timeout=1.0)
         await runner.setup()
         self._runner = runner
+        site = runner.server
+        assert site is not None
+        # An odd Expect, say, is refused before any middleware is asked.
+        site.request_handler = functools.partial(self._rescue, handler=site.request_handler)
+        loop = asyncio.get_running_loop()
         try:
-            await web.TCPSite(runner, self._settings.host, self._settings.port).start()
+            self._server = await loop.create_server(
+                functools.partial(_Connection, site, loop=loop),
+                self._settings.host,
+                self._settings.port,
+            )
         except OSError:
             await self.stop()
             raise
-        host, port = runner.addresses[0][:2]
+        host, port = self._server.sockets[0].getsockname()[:2]
         return host, port
 
     async def stop(self) -> None:
         """Close the listener; a scrape under way gets a second or two to end."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -185,6 +206,7 @@ class Admin:
         refusal = guard.refusal(ask, loopback=self._loopback, token=self._token)
         if refusal is not None:
             raise refusal
+        await _read(request)
         return await handler(request)
 
     async def _index(self, _: web.Request) -> web.Response:
@@ -220,7 +242,42 @@ class Admin:
         return web.json_response({"result": result})
 
 
-def _answer(request: web.Request, error: OctoLLMError, allow: str | None = None) -> web.Response:
+class _Connection(web.RequestHandler):
+    """A connection on which a head that cannot be read, too, is answered with the envelope."""
+
+    __slots__ = ()
+
+    def __init__(self, site: web.Server, *, loop: asyncio.AbstractEventLoop) -> None:
+        # Our own log has the lines that matter: a scrape every 15 s is none of them, nor is a
+        # body that breaks while nobody reads it.
+        super().__init__(
+            site, loop=loop, keepalive_timeout=IDLE, logger=_UNHEARD, access_log=_UNHEARD
+        )
+
+    def handle_error(self, request: web.BaseRequest, *_: Any, **__: Any) -> web.StreamResponse:
+        """Refuse what the parser gave up on; every other fault ends in `Admin._rescue`."""
+        response = _answer(request, errors.ValidationError("the request cannot be read"))
+        # Without a Server of ours, aiohttp would name itself and its version.
+        response.headers.update(_CAREFUL, Connection="close", Server=envelope.PROXY_NAME)
+        return response
+
+
+async def _read(request: web.Request) -> None:
+    """Wait until the body, if there is one, is here; `request.read` then has it."""
+    if not request.can_read_body:
+        return
+    try:
+        async with asyncio.timeout(BODY_PATIENCE):
+            await request.read()
+    except TimeoutError:
+        raise errors.ValidationError("the body did not come in time", status=408) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise errors.ValidationError("the body cannot be read") from None
+
+
+def _answer(
+    request: web.BaseRequest, error: OctoLLMError, allow: str | None = None
+) -> web.Response:
     accept = request.headers.get("Accept", "").encode("utf-8", "surrogateescape")
     status, headers, body = envelope.render(error, accept=accept)
     response = web.Response(status=status, body=body)
@@ -228,6 +285,9 @@ def _answer(request: web.Request, error: OctoLLMError, allow: str | None = None)
         response.headers[name.decode()] = value.decode()
     if allow is not None:
         response.headers["Allow"] = allow
+    if request.can_read_body:
+        # Where a body is left unread the connection ends, and the caller should know.
+        response.force_close()
     return response
 
 
@@ -241,7 +301,6 @@ def _named(refused: web.HTTPException) -> OctoLLMError:
 
 
 async def _say_little(_: web.Request, response: web.StreamResponse) -> None:
-    # What we are built with is nobody's business, and what we say is true for this moment only.
+    # What we are built with is nobody's business.
     del response.headers["Server"]
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(_CAREFUL)

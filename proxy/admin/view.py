@@ -177,10 +177,12 @@ class View:
             return last.at, last.reason
         if (last.to_state, reading.state) == (State.OPEN, State.HALF_OPEN):
             # No call has come yet that would make it move: its time is simply over, or that of who
-            # forced it open where it was open already.
-            said = self._said(reading.upstream, lambda acted: acted.action == "force-open")
-            ends = (last.at + last.open_for, (said and said.until) or 0.0)
-            return max(ends), Reason.TIMEOUT_ELAPSED
+            # has since forced it open where it was open already.
+            said = self._said(
+                reading.upstream,
+                lambda acted: acted.action == "force-open" and acted.at >= last.at,
+            )
+            return (said and said.until) or last.at + last.open_for, Reason.TIMEOUT_ELAPSED
         return None, None  # that was another circuit: the url has changed since
 
     def _held(self, name: str, breaker: Breaker) -> Json | None:

@@ -264,9 +264,10 @@ class History:
                 series = Series(metrics, step)
             series.look(ratio, step)
             looked[name] = series
-        for gone in self._series.keys() - looked.keys():
-            self._last_move.pop(gone, None)
-            self._last_failures.pop(gone, None)
+        # Not only those that had figures: calls can outlive their upstream, and end after this look.
+        for last in (self._last_move, self._last_failures):
+            for gone in last.keys() - looked.keys():
+                del last[gone]
         self._series = looked
 
     def series(self, upstream: str) -> list[Step]:

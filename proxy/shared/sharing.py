@@ -172,7 +172,7 @@ class Sharing:
     def _news(self, key: str) -> News | None:
         """Say how a circuit stands, where the others are to know."""
         breaker = self._breakers[key]
-        if breaker.held is not None:
+        if breaker.held is not None or breaker.mode != "enforce":
             return None
         if breaker.state is State.CLOSED:
             return News(self._self, key, 0.0, breaker.since)

@@ -4,6 +4,8 @@ import pytest
 from admin.house import House
 
 from proxy.admin.assets import PAGE, POLICY
+from proxy.admin.steering import ACTIONS
+from proxy.policy.transitions import Reason, State
 
 pytestmark = pytest.mark.real_time
 
@@ -35,6 +37,18 @@ def test_the_page_asks_for_nothing_from_elsewhere():
         assert not re.search(
             r"https?:|//[a-z]|@import|url\(", re.sub(r"(?m)^//.*|\s// .*", "", text)
         )
+
+
+def test_the_page_has_words_for_whatever_a_circuit_and_an_operator_do():
+    words = (PAGE / "words.js").read_text()
+    known = {
+        name: set(re.findall(r'([\w-]+)"?: "', body))
+        for name, body in re.findall(r"^(?:export )?const (\w+) = \{(.*?)\};", words, re.M | re.S)
+    }
+
+    assert known["STATES"] == set(State)
+    assert known["REASONS"] == set(Reason)
+    assert known["ACTIONS"] == set(ACTIONS) - {"mode"}
 
 
 def test_no_text_becomes_markup_style_or_script():

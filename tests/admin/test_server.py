@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 import socket
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -153,19 +154,121 @@ async def test_an_address_that_is_taken_is_an_error_at_once():
     await listener.stop()
 
 
-async def test_a_head_that_cannot_be_parsed_is_not_quoted_in_the_log():
+@asynccontextmanager
+async def spoken_to(*said: bytes):
+    """Say it, piece by piece, to a listener as it is in production; give its whole answer."""
+    listener = admin()
+    reader, writer = await asyncio.open_connection(*await listener.start())
+    for piece in said:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+    yield await reader.read()
+    writer.close()
+    await listener.stop()
+
+
+def parted(answer: bytes):
+    """Give an answer's status line, fields and envelope."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    line, *fields = head.decode().split("\r\n")
+    return line, dict(field.split(": ", 1) for field in fields), json.loads(body)
+
+
+UNREADABLE = {
+    "a bad value": b"GET / HTTP/1.1\r\nHost: a\r\nX-Mine: canary\x00\r\n\r\n",
+    "a bad name": b"GET / HTTP/1.1\r\nHost: a\r\nX canary: a\r\n\r\n",
+    "a bad target": b"GET http://[canary HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a bad port": b"GET http://canary:99999/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a bad method": b"CANARY / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a bad length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: canary\r\n\r\n",
+    "a bad chunk": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\ncanary\r\n",
+    "a long target": b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"canary" * 1400),
+    "a long value": b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"canary" * 1400),
+    "many fields": b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"X: canary\r\n" * 128),
+    "no host": b"GET /canary HTTP/1.1\r\n\r\n",
+    "no HTTP": b"canary\r\n\r\n",
+    "TLS": b"\x16\x03\x01canary\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("head", UNREADABLE.values(), ids=UNREADABLE)
+async def test_a_head_that_cannot_be_read_is_repeated_neither_to_the_caller_nor_in_the_log(head):
+    stream = io.BytesIO()
+    logs.configure("debug", "json", stream)
+    async with spoken_to(head) as answer:
+        pass
+    logs.close()
+    line, fields, told = parted(answer)
+
+    assert line == "HTTP/1.0 400 Bad Request"
+    assert (told["error"], told["message"]) == ("VALIDATION_ERROR", "the request cannot be read")
+    assert fields["Content-Type"] == "application/json"
+    assert (fields["Connection"], fields["Cache-Control"]) == ("close", "no-store")
+    assert fields["Server"] == "octollm-proxy"
+    assert b"canary" not in (answer + stream.getvalue()).lower()
+
+
+async def test_what_follows_a_request_and_cannot_be_read_is_not_repeated():
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    for ask in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", upgrade):
+        async with spoken_to(ask + b"canary\r\n\r\n") as answer:
+            first, _, second = answer.partition(b"HTTP/1.0 400 ")
+
+        assert first.startswith(b"HTTP/1.1 200 ")
+        assert b"VALIDATION_ERROR" in second
+        assert b"canary" not in answer
+
+
+async def test_an_expectation_that_is_not_known_is_refused_without_repeating_it():
+    ask = b"GET /%b HTTP/1.1\r\nHost: a\r\nExpect: canary\r\nConnection: close\r\n\r\n"
+    for page in (b"", b"nowhere"):
+        async with spoken_to(ask % page) as answer:
+            line, fields, told = parted(answer)
+
+        assert line == "HTTP/1.1 417 Expectation Failed"
+        assert told["error"] == "VALIDATION_ERROR"
+        assert "Server" not in fields
+        assert b"canary" not in answer
+
+
+async def test_a_target_that_is_no_path_is_not_found():
+    for ask in (b"CONNECT canary:443", b"OPTIONS *"):
+        head = b"%b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % ask
+        async with spoken_to(head) as answer:
+            line, _, told = parted(answer)
+
+        assert line == "HTTP/1.1 404 Not Found"
+        assert told["error"] == "ROUTE_NOT_FOUND"
+        assert b"canary" not in answer
+
+
+async def test_a_body_that_cannot_be_read_is_the_callers_fault_and_ends_the_connection():
+    ask = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 6\r\n\r\n"
+    stream = io.BytesIO()
+    logs.configure("debug", "json", stream)
+    async with spoken_to(ask, b"canary") as answer:
+        line, fields, told = parted(answer)
+    logs.close()
+
+    assert line == "HTTP/1.1 400 Bad Request"
+    assert (told["error"], told["message"]) == ("VALIDATION_ERROR", "the body cannot be read")
+    assert fields["Connection"] == "close"
+    assert stream.getvalue() == b""
+
+
+async def test_a_caller_who_leaves_in_the_middle_of_a_body_is_no_fault_of_ours():
     stream = io.BytesIO()
     logs.configure("debug", "json", stream)
     listener = admin()
-    reader, writer = await asyncio.open_connection(*await listener.start())
-    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nX-Mine: canary\x00\r\n\r\n")
-    answer = await reader.read()
-    writer.close()
+    _, writer = await asyncio.open_connection(*await listener.start())
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+    await writer.drain()
+    writer.transport.abort()
     await listener.stop()
     logs.close()
 
-    assert b" 400 " in answer
-    assert b"canary" not in stream.getvalue()
+    assert stream.getvalue() == b""
 
 
 async def test_who_was_not_started_from_a_file_has_nothing_to_reload(client):

@@ -61,6 +61,29 @@ def test_what_was_forced_open_where_it_was_open_is_half_open_since_the_operators
     assert (told["state"], told["since"]) == ("half_open", "2023-11-14T22:14:20.000Z")
 
 
+def test_what_an_operator_has_taken_back_says_nothing_of_later_times():
+    house = House()
+    order(house, "force-open", ttl=3600.0)
+    order(house, "reset")
+    house.pass_time(10)
+    house.trip()
+    house.pass_time(31)
+    told = house.view.breaker("openai")
+
+    assert (told["state"], told["since"]) == ("half_open", "2023-11-14T22:14:00.000Z")
+
+
+def test_of_two_times_that_an_operator_forced_it_open_the_later_one_holds():
+    house = House()
+    order(house, "force-open", ttl=3600.0)
+    house.pass_time(10)
+    order(house, "force-open", ttl=20.0)
+    house.pass_time(21)
+    told = house.view.breaker("openai")
+
+    assert (told["state"], told["since"]) == ("half_open", "2023-11-14T22:13:50.000Z")
+
+
 def test_a_circuit_made_anew_does_not_remember_the_old_ones_moves():
     house = House()
     house.trip()

@@ -107,7 +107,7 @@ async def test_a_redis_that_hangs_is_waited_for_no_longer_than_allowed_and_then_
             waiting = [asyncio.create_task(redis.get(b"k")) for _ in range(200)]
 
             assert await asyncio.gather(*waiting) == [None] * 200
-            assert 0 < len(told) <= 64
+            assert 0 < len(told) <= 64 + 1  # who may ask at a time, and the write of before
             assert {type(error) for error in told} == {errors.CacheError}
             told.clear()
             assert await redis.get(b"k") is None

@@ -35,6 +35,13 @@ def test_systemd_understands_it(unit):
     assert done.stderr == ""
 
 
+def test_processes_that_share_a_port_are_one_user_and_nobody_elses():
+    # The name that systemd would take is the unit's; Debian has a user `proxy`.
+    [template] = [path for path in UNITS if "@" in path.name]
+
+    assert "User=octollm" in template.read_text().splitlines()
+
+
 @needs_systemd
 def test_systemd_calls_it_well_kept(unit):
     # In tenths; up to 2.0 is its "OK".

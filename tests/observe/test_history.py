@@ -116,6 +116,17 @@ def test_an_upstream_that_is_gone_is_forgotten_and_begins_anew_when_it_comes_bac
     assert [step.served for step in past.steps] == [0]
 
 
+def test_calls_that_outlive_their_upstream_leave_nothing_for_good():
+    past = Past()
+    past.look()
+    past.history.look({"other": 0.0})
+    past.fail()
+    past.move()
+    past.history.look({"other": 0.0})
+
+    assert (past.history.last_move("up"), past.history.last_failures("up")) == (None, [])
+
+
 def test_other_counters_under_the_same_name_are_not_compared_with_the_old_ones():
     past = Past()
     past.answer(100)

@@ -227,6 +227,17 @@ async def test_who_only_observes_tells_nobody():
             assert two.breaker.state is State.CLOSED
 
 
+async def test_who_only_observes_by_now_does_not_tell_what_was_found_out_in_earnest():
+    with Server() as server:
+        async with Replica(server.url, ("up", "b")) as one, Replica(server.url, ("up", "b")) as two:
+            one.call(FAILED)
+            one.breaker.set_mode("observe")  # before anybody was told
+            one.call(FAILED, "b")
+            await until(lambda: two.moves)
+
+            assert two.breaker.state is State.CLOSED
+
+
 async def test_what_is_over_before_it_can_be_told_is_no_news():
     with Server() as server:
         names = ("up", "b")

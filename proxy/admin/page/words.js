@@ -10,6 +10,7 @@ export const REASONS = {
   probe_failed: "the probe failed",
   forced: "an operator said so",
   released: "an operator released it",
+  peer: "another replica said so",
 };
 
 const ACTIONS = {
