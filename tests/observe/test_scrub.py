@@ -140,9 +140,9 @@ def test_time_is_linear_in_the_text(part):
         text = part * (length // len(part))
         best = float("inf")
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.process_time()
             redact(text)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.process_time() - began)
         return best
 
     # Four times the text: about 4 if linear, 16 if quadratic.
