@@ -61,7 +61,7 @@ _DOING: Final = {
     "last_5_minutes": _object(
         served=COUNT,
         failed=COUNT,
-        attempts=COUNT,
+        attempts=_about(COUNT, "what these requests took, at whichever upstreams"),
         p50_seconds=_or_null(NUMBER),
         p95_seconds=_or_null(NUMBER),
     ),

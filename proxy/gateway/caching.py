@@ -98,12 +98,18 @@ async def _fetched(
 ) -> Served | Answered:
     """Have *ask* give what is not here, unless others have asked already."""
     began, bodiless = call.stopwatch(), call.request.body is None
-    served = await cache.answer(
-        question, reply, lambda reply: ask(None if bodiless else Whole(data), reply)
-    )
-    if not isinstance(served, Answered):
-        call.elsewhere += call.stopwatch() - began
-    return served
+    asked: float | None = None
+
+    def fetch(reply: Reply) -> Awaitable[int]:
+        nonlocal asked
+        asked = call.stopwatch()
+        return ask(None if bodiless else Whole(data), reply)
+
+    try:
+        return await cache.answer(question, reply, fetch)
+    finally:
+        # Until we ask ourselves, if we ever do, others are waited for, whatever comes of it.
+        call.elsewhere += (call.stopwatch() if asked is None else asked) - began
 
 
 async def _whole(call: Call, deadline: Deadline) -> bytes:

@@ -193,7 +193,13 @@ class Call:
                 outcome=outcome,
             )
         self.metrics.completed(
-            self.request.method, status, code, duration, overhead, example=example
+            self.request.method,
+            status,
+            code,
+            duration,
+            overhead,
+            attempts=self.attempts,
+            example=example,
         )
         return duration
 

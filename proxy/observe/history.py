@@ -88,11 +88,12 @@ class Failed:
 
 @dataclass(slots=True)
 class Step:
-    """What happened to an upstream in a few seconds."""
+    """What happened in a few seconds to the requests for an upstream or a pool."""
 
     served: int = 0
     failed: int = 0
     attempts: int = 0
+    """What these took, at whichever upstreams; what other names' requests took here is theirs."""
     failure_ratio: float = 0.0
     durations: tuple[int, ...] = ()
     """Requests by duration, one count for each bucket of the metric."""
@@ -264,7 +265,7 @@ class History:
                 series = Series(metrics, step)
             series.look(ratio, step)
             looked[name] = series
-        # Not only those that had figures: calls can outlive their upstream, and end after this look.
+        # Not only those that had figures: a call can outlive its upstream, and end after this.
         for last in (self._last_move, self._last_failures):
             for gone in last.keys() - looked.keys():
                 del last[gone]
@@ -281,16 +282,13 @@ class History:
 
 
 def _count(metrics: UpstreamMetrics) -> tuple[int, int, int, tuple[int, ...]]:
-    """Give how many requests were served and failed, attempts made, and requests by duration."""
+    """Give how many requests were served and failed, their attempts, and requests by duration."""
     numbers = dict(metrics.read())
     served = failed = 0
-    requests, attempts, took = (
-        numbers[which]
-        for which in (catalogue.REQUESTS, catalogue.ATTEMPTS, catalogue.REQUEST_DURATION)
-    )
+    requests, took = numbers[catalogue.REQUESTS], numbers[catalogue.REQUEST_DURATION]
     assert not isinstance(requests, Durations)
-    assert not isinstance(attempts, Durations)
     assert isinstance(took, Durations)
+    attempts = metrics.spent.total() - metrics.spent[_LEFT]
     for (_, status, code), count in requests.items():
         if code:
             failed += count
@@ -301,4 +299,4 @@ def _count(metrics: UpstreamMetrics) -> tuple[int, int, int, tuple[int, ...]]:
     durations = tuple(
         int(count - before) for (_, count), before in zip(buckets, below, strict=False)
     )
-    return served, failed, attempts.total(), durations
+    return served, failed, attempts, durations

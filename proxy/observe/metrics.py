@@ -129,6 +129,8 @@ class UpstreamMetrics:
         # What alerts watch is 0 from the start: `increase()` does not see a series that is born
         # with the value 1.
         self._requests: Numbers = Counter()
+        self.spent: Numbers = Counter()
+        """What these requests took, in attempts at whichever upstreams, by the requests' status."""
         self._attempts: Numbers = Counter(dict.fromkeys(catalogue.OUTCOMES, 0))
         self._retries: Numbers = Counter(dict.fromkeys(catalogue.FAULTS, 0))
         self._suppressed: Numbers = Counter(dict.fromkeys(catalogue.SUPPRESSIONS, 0))
@@ -184,6 +186,7 @@ class UpstreamMetrics:
         duration: float,
         overhead: float,
         *,
+        attempts: int = 0,
         example: Example | None = None,
     ) -> None:
         """Count a request that is over; *code* is "" on success, *status* 499 if the caller left.
@@ -193,6 +196,7 @@ class UpstreamMetrics:
         if method not in catalogue.METHODS:
             method = "other"
         self._requests[method, status, code] += 1
+        self.spent[status] += attempts
         self._duration.observe(duration, example)
         self._overhead.observe(overhead)
 

@@ -79,7 +79,7 @@ class House:
 
     def answer(self, name="openai", *, code="", seconds=0.02):
         status = 502 if code else 200
-        self.metrics.upstream(name).completed("GET", status, code, seconds, 0.0)
+        self.metrics.upstream(name).completed("GET", status, code, seconds, 0.0, attempts=1)
         self.metrics.upstream(name).attempt("status_5xx" if code else "success")
 
     def fail(self, error=FAILED, name="openai"):

@@ -43,7 +43,7 @@ def test_the_page_has_words_for_whatever_a_circuit_and_an_operator_do():
     words = (PAGE / "words.js").read_text()
     known = {
         name: set(re.findall(r'([\w-]+)"?: "', body))
-        for name, body in re.findall(r"^(?:export )?const (\w+) = \{(.*?)\};", words, re.M | re.S)
+        for name, body in re.findall(r"(?ms)^(?:export )?const (\w+) = \{(.*?)\};", words)
     }
 
     assert known["STATES"] == set(State)

@@ -86,23 +86,25 @@ class Life:
         house.upstreams[name].budget.deposit()
         try:
             with house.breaker(name).admit() as permit:
-                house.metrics.upstream(name).attempt("status_5xx" if fault else "success")
                 if fault is not None:
                     raise fault
                 permit.answered()
         except errors.OctoLLMError as error:
             if isinstance(error, errors.CircuitOpenError):
-                self.count(name, error, 0.001)
+                self.count(name, error, 0.001, attempts=0)
             else:
-                house.metrics.upstream(name).attempt("status_5xx")
-                self.count(name, error, self.random.uniform(0.8, 3))
+                self.count(name, error, self.random.uniform(0.8, 3), attempts=2)
         else:
             usual = {"openai": 0.7, "qdrant": 0.012, "local": 2.5}[name]
             self.count(name, None, self.random.lognormvariate(0, 0.6) * usual)
 
-    def count(self, name: str, error: errors.OctoLLMError | None, seconds: float) -> None:
+    def count(
+        self, name: str, error: errors.OctoLLMError | None, seconds: float, attempts: int = 1
+    ) -> None:
         code, status = ("", 200) if error is None else (error.error_code, error.status)
-        self.house.metrics.upstream(name).completed("POST", status, code, seconds, 0.0)
+        self.house.metrics.upstream(name).completed(
+            "POST", status, code, seconds, 0.0, attempts=attempts
+        )
         if error is not None:
             self.house.history.failed(
                 name,
@@ -110,7 +112,7 @@ class Life:
                 request_id="0",
                 method="POST",
                 status=error.status,
-                attempts=2,
+                attempts=attempts,
                 seconds=seconds,
             )
 

@@ -136,7 +136,7 @@ function factsOf(place, isPool) {
 function chartsOf(place, isPool) {
   const requests = chart("requests", ["served", "failed"]);
   const durations = chart("duration", ["p95", "p50"]);
-  const attempts = isPool ? null : chart("attempts per request", ["line"]);
+  const attempts = chart("attempts per request", ["line"]);
   const ratio = isPool ? null : chart("failure ratio", ["bad"]);
   place.append(...[requests, durations, attempts, ratio].filter(Boolean).map((one) => one.node));
   return (series, data) => {
@@ -153,7 +153,6 @@ function chartsOf(place, isPool) {
       together(`p50 ${seconds(whole.p50_seconds)}`, `p95 ${seconds(whole.p95_seconds)}`),
       slowest ? seconds(slowest) : "",
     );
-    if (!attempts) return;
     const each = series.attempts.map((count, n) => {
       const asked = series.served[n] + series.failed[n];
       return asked ? count / asked : null;
@@ -165,7 +164,7 @@ function chartsOf(place, isPool) {
       asked ? (whole.attempts / asked).toFixed(2) : "–",
       asked ? count(most) : "",
     );
-    ratio.draw(
+    ratio?.draw(
       [steps(series.failure_ratio, 1)], FLOOR, share(data.breaker.failure_ratio), "100 %",
     );
   };
