@@ -39,7 +39,7 @@ class Places:
     def lines(self) -> tuple[str, ...]:
         return (
             f"data   {self.data}   where services send their calls",
-            f"admin  {self.admin}   /metrics, /-/healthy, /-/ready",
+            f"admin  {self.admin}   the status page; /metrics, /-/healthy, /-/ready",
             *([f"       {self.notice}"] if self.notice else []),
             "",
             f"try    curl -i {self.data}/llm/v1/models",
