@@ -162,8 +162,8 @@ class Proxy:
         await self._listeners.closed(LAST_WORDS_SECONDS)
         return False
 
-    async def stop(self) -> None:
-        """End whatever is left, at once."""
+    async def stop(self, *, hurried: bool = False) -> None:
+        """End whatever is left, at once; traces have a moment to be sent, if we are not hurried."""
         self.ready = False
         for task in self._tasks:
             task.cancel()
@@ -175,7 +175,8 @@ class Proxy:
         await self._around.caches.keep(())
         await self._admin.stop()
         if self._around.tracing is not None:
-            await asyncio.to_thread(self._around.tracing.close)
+            patience = (0.0,) if hurried else ()
+            await asyncio.to_thread(self._around.tracing.close, *patience)
 
     async def _take_over(self, file: str) -> str:
         await self._watch.acknowledge()
@@ -374,7 +375,7 @@ async def serve(
     drained = draining.done() and draining.result()
     for task in (draining, hurry):
         task.cancel()
-    await running.stop()
+    await running.stop(hurried=hurried.is_set())
     logs.get().info("proxy.stopped")
     return EXIT_DRAINED if drained else EXIT_CUT_SHORT
 

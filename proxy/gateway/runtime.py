@@ -134,7 +134,11 @@ class Runtime:
             until = breaker.open_until
             state: State = breaker.state
             yield BreakerReading(
-                upstream.name, state, breaker.failure_ratio, until + to_wall if until else 0.0
+                upstream.name,
+                state,
+                breaker.failure_ratio,
+                until + to_wall if until else 0.0,
+                enforcing=breaker.mode == "enforce",
             )
 
     def is_loopback(self, destination: Destination, only: str | None) -> bool:

@@ -176,6 +176,12 @@ BREAKER_OPEN_UNTIL = Metric(
     ("upstream",),
     "When the next probe may go out, as Unix time; 0 where the breaker is not open.",
 )
+BREAKER_ENFORCING = Metric(
+    "gauge",
+    "octollm_proxy_breaker_enforcing",
+    ("upstream",),
+    "1 where the breaker rejects calls while open, 0 in mode observe or disabled.",
+)
 REQUESTS = Metric(
     "counter",
     "octollm_proxy_requests_total",
@@ -338,7 +344,7 @@ BUILD_INFO = Metric(
     "Always 1; its labels say what is running.",
 )
 
-BREAKER = (BREAKER_STATE, BREAKER_FAILURE_RATIO, BREAKER_OPEN_UNTIL)
+BREAKER = (BREAKER_STATE, BREAKER_FAILURE_RATIO, BREAKER_OPEN_UNTIL, BREAKER_ENFORCING)
 PER_UPSTREAM = (
     *(REQUESTS, REQUEST_DURATION, FIRST_BYTE, OVERHEAD, IN_FLIGHT),
     *(ATTEMPTS, RETRIES, RETRY_SUPPRESSED, FALLBACKS, HEDGES),

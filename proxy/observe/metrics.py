@@ -48,12 +48,16 @@ Numbers = Counter[Any]
 
 @dataclass(frozen=True, slots=True)
 class BreakerReading:
-    """A breaker at this moment; *open_until* is Unix time, 0 where it is not open."""
+    """A breaker at this moment; *open_until* is Unix time, 0 where it is not open.
+
+    One that is not *enforcing* rejects nothing, whatever its state.
+    """
 
     upstream: str
     state: str
     failure_ratio: float
     open_until: float
+    enforcing: bool = True
 
 
 class Example(NamedTuple):
@@ -377,6 +381,7 @@ class Metrics:
             for metric, value in (
                 (catalogue.BREAKER_FAILURE_RATIO, reading.failure_ratio),
                 (catalogue.BREAKER_OPEN_UNTIL, reading.open_until),
+                (catalogue.BREAKER_ENFORCING, int(reading.enforcing)),
             ):
                 families[metric].add_sample(metric.name, {"upstream": reading.upstream}, value)
         return iter(families.values())

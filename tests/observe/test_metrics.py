@@ -71,6 +71,7 @@ def test_each_thing_that_happens_moves_its_own_series():
         'octollm_proxy_breaker_state{state="half_open",upstream="openai"}': 0,
         'octollm_proxy_breaker_failure_ratio{upstream="openai"}': 0.75,
         'octollm_proxy_breaker_open_until_timestamp_seconds{upstream="openai"}': 1_800_000_000.5,
+        'octollm_proxy_breaker_enforcing{upstream="openai"}': 1,
         'octollm_proxy_stream_aborts_total{phase="events",upstream="openai"}': 1,
         'octollm_proxy_client_disconnects_total{phase="waiting",upstream="openai"}': 1,
         'octollm_errors_total{component="proxy",error_type="LLM_API_ERROR"}': 2,
@@ -129,6 +130,16 @@ def test_breakers_are_read_when_somebody_asks():
     assert told(metrics)[name] == 12
     readings[0] = BreakerReading("a", State.CLOSED, 0.0, 0)
     assert told(metrics)[name] == 0
+
+
+def test_an_open_breaker_that_rejects_nothing_says_so():
+    metrics = Metrics()
+    metrics.watch(lambda: [BreakerReading("a", State.OPEN, 1.0, 12.0, enforcing=False)])
+
+    series = told(metrics)
+
+    assert series['octollm_proxy_breaker_state{state="open",upstream="a"}'] == 1
+    assert series['octollm_proxy_breaker_enforcing{upstream="a"}'] == 0
 
 
 def test_openmetrics_is_given_to_who_asks_for_it():

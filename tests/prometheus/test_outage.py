@@ -30,6 +30,7 @@ defaults:
 upstreams:
   llm: {kind: llm, provider: openai, url: "LLM", fallback: [{upstream: spare}]}
   search: {url: "LLM"}
+  trial: {url: "LLM", breaker: {mode: observe}}
   spare: {kind: llm, provider: openai, url: "SPARE"}
 """
 
@@ -68,11 +69,12 @@ def play(llm, proxy, prometheus, file):
     """The outage: each scene lasts until Prometheus has seen it."""
 
     def calls():
-        for path, body in (("llm/v1/chat/completions", CHAT), ("search/ok", None)):
+        asked = ("llm/v1/chat/completions", CHAT), ("search/ok", None), ("trial/ok", None)
+        for path, body in asked:
             # At a caller's pace, not as fast as we can.
             post(f"{proxy.addresses[0]}/{path}", body, script="" if body else "delay/50ms/ok")
 
-    state = 'count(octollm_proxy_breaker_state{{state="{}",upstream!="spare"}} == 1) == 2'
+    state = 'count(octollm_proxy_breaker_state{{state="{}",upstream!="spare"}} == 1) == 3'
     prometheus.until("job_upstream:octollm_proxy_failures:rate5m == 0", calls)
 
     llm.always(wait(0.02) + status(503))
@@ -129,6 +131,18 @@ def test_callers_saw_failures_of_what_has_no_fallback_only(prometheus):
 
     assert max(prometheus.since_its_start(f'{share}{{upstream="search"}}')) > 0
     assert max(prometheus.since_its_start(f'{share}{{upstream="llm"}}')) == 0
+
+
+def test_an_open_breaker_that_only_observes_is_told_as_such_and_wakes_nobody(prometheus):
+    opened = 'octollm_proxy_breaker_state{state="open",upstream="trial"} == 1'
+    alert = 'ALERTS{alertname="OctollmBreakerOpen",upstream="%s"}'
+    enforcing = 'octollm_proxy_breaker_enforcing{upstream="%s"}'
+
+    assert prometheus.since_its_start(opened)
+    assert set(prometheus.since_its_start(enforcing % "trial")) == {0}
+    assert set(prometheus.since_its_start(enforcing % "search")) == {1}
+    assert prometheus.since_its_start(alert % "search")
+    assert not prometheus.since_its_start(alert % "trial")
 
 
 def test_an_outage_begins_the_alerts_that_are_meant_for_it(prometheus):
