@@ -54,6 +54,9 @@ EXIT_CUT_SHORT = 3
 LAST_WORDS_SECONDS = 1.0
 """For what streams are told at the end of draining to reach their callers."""
 
+FAREWELL_SECONDS = 0.1
+"""For what all others are told at the very end: a packet each."""
+
 
 class Proxy:
     """One process's listeners, from `start` to `stop`. Needs a running loop.
@@ -74,8 +77,8 @@ class Proxy:
         self.metrics = Metrics()
         loop = asyncio.get_running_loop()
         self.history = History(self.metrics, loop.time, time.time)
-        failing = Rejecting(logs.get(code=CacheError.error_code), "cache.failing", loop.time)
-        caches = Caches(loop.time, time.time, partial(_tell_of, failing, self.metrics))
+        self._failing = Rejecting(logs.get(code=CacheError.error_code), "cache.failing")
+        caches = Caches(loop.time, time.time, partial(_tell_of, self._failing, self.metrics))
         random = Random()
         self._sharing = Sharing(loop.time, random, self.metrics)
         self._around = Surroundings(
@@ -123,9 +126,8 @@ class Proxy:
         logs.get().info(
             "proxy.started",
             version=proxy.__version__,
-            addresses=[url for name, url in self.addresses.items() if name != "admin"],
-            admin_address=self.addresses["admin"],
             upstreams=list(self.config.upstreams),
+            **self._where(),
         )
 
     async def reload(self) -> str:
@@ -169,10 +171,12 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._listeners.drain()
-        self._listeners.abort()
+        self.gateway.end_calls()
+        await self._listeners.end(FAREWELL_SECONDS)
         await self._sharing.stop()
         await self.gateway.runtime.close()
         await self._around.caches.keep(())
+        self._failing.stop()
         await self._admin.stop()
         if self._around.tracing is not None:
             patience = (0.0,) if hurried else ()
@@ -189,6 +193,8 @@ class Proxy:
             self._reject(error)
             await self._watch.learn()
             raise
+        if same and self.differs_since is not None:
+            logs.get().info("config.restored", file=file)
         self.differs_since = None
         self.metrics.config_rejected_since = 0.0
         self._rejected_files = frozenset()
@@ -225,6 +231,7 @@ class Proxy:
                 raise errors.CapacityExceededError("this proxy is shutting down")
             undo.pop_all()
         # From here on nothing can fail, and nothing waits.
+        before = self._where()
         self.config, previous = config, self.gateway.runtime
         runtime.take_over()
         self.gateway.runtime = runtime
@@ -243,7 +250,9 @@ class Proxy:
             self._admin.trust(config.admin.token)
         self.metrics.reloaded("reloaded")
         self.history.reloaded()
-        logs.get().info("config.reloaded", file=self.file, upstreams=list(config.upstreams))
+        moved = {key: place for key, place in self._where().items() if place != before[key]}
+        upstreams = list(config.upstreams)
+        logs.get().info("config.reloaded", file=self.file, upstreams=upstreams, **moved)
         tell_warnings(config, self.file)
 
     def _reject(self, error: ConfigError) -> None:
@@ -277,6 +286,11 @@ class Proxy:
             return set()
         return {self.file, *self.config.files, *self._rejected_files}
 
+    def _where(self) -> dict[str, object]:
+        """Say where the listeners are, as the log does."""
+        data = list(self._listeners.addresses.values())
+        return {"addresses": data, "admin_address": self._admin_address}
+
     def _own(self, config: schema.Config) -> schema.Config:
         """Give *config* with what holds for this process alone."""
         if self._admin_port is None:
@@ -308,10 +322,10 @@ def tell_warnings(config: schema.Config, file: str) -> None:
         logs.get().warning("config.warning", file=file, problems=[str(warning)])
 
 
-def _tell_of(failing: Rejecting, metrics: Metrics, _: CacheError) -> None:
+def _tell_of(failing: Rejecting, metrics: Metrics, error: CacheError) -> None:
     """Count and log that a store of the cache has failed."""
     metrics.cache_failed()
-    failing.add()
+    failing.add(error=error.message)
 
 
 def _tracing(config: schema.Config) -> "Tracing | None":

@@ -109,11 +109,22 @@ def check(path: Path, without_env: bool) -> None:
 
     A problem reads FILE:LINE:COLUMN: path: what is wrong (what was meant).
     """
+    from proxy.explain.caution import cautions, target_cautions
+
     config = _load(path, without_env=without_env)
     for warning in config.warnings:
         click.echo(f"warning: {warning}", err=True)
     count = len(config.upstreams)
     click.echo(f"{path}: good, {count} upstream{'s' if count != 1 else ''}")
+    found = [
+        caution
+        for one in config.upstreams.values()
+        for caution in (*cautions(one), *target_cautions(one, config))
+    ]
+    more = len(found)
+    if more:
+        things = "thing" if more == 1 else "things"
+        click.echo(f"note: {NAME} explain {path} has {more} more {things} worth a look", err=True)
 
 
 @main.command()
@@ -194,6 +205,10 @@ def explain(path: Path, upstream: str | None, as_json: bool, without_env: bool) 
     from proxy.explain.report import explain as explained
 
     config = _load(path, without_env=without_env)
+    if upstream in config.pools:
+        members = ", ".join(config.pools[upstream].members)
+        message = f"{upstream!r} is a pool; name one of its members ({members}), or leave it out"
+        raise click.BadParameter(message, param_hint="UPSTREAM")
     if upstream is not None and upstream not in config.upstreams:
         raise click.BadParameter(
             f"{upstream!r} is not an upstream{meant(upstream, config.upstreams)}",

@@ -108,10 +108,9 @@ class Listeners:
         """Wait, after `drain`, for the last caller; False if it takes more than *within*."""
         return all(await asyncio.gather(*(server.closed(within) for server in self._servers())))
 
-    def abort(self) -> None:
-        """End every connection now."""
-        for server in self._servers():
-            server.abort()
+    async def end(self, within: float) -> None:
+        """Cancel, after `drain`, what is under way; its last word has until *within* to leave."""
+        await asyncio.gather(*(server.end(within) for server in self._servers()))
 
     def _servers(self) -> list[Server]:
         return [*(opened.server for opened in self._open.values()), *self._leaving]

@@ -108,6 +108,28 @@ def test_check_warns_of_what_can_be_run_with(written):
     assert re.fullmatch(rf"warning: {re.escape(str(path))}:1:9: admin.host: .+\n", done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("total", "note"),
+    [("1m", ""), ("32s", "1 more thing worth a look"), ("5s", "2 more things worth a look")],
+)
+def test_check_says_how_much_explain_has_to_say(written, total, note):
+    path = written(f"upstreams: {{up: {{url: 'http://h', timeouts: {{total: {total}}}}}}}\n")
+
+    done = told("check", path)
+
+    assert done.exit_code == 0
+    assert done.stderr == (f"note: octollm-proxy explain {path} has {note}\n" if note else "")
+
+
+def test_explain_says_of_a_pool_whom_to_name(written):
+    path = written("upstreams: {up: {url: 'http://h'}}\npools: {both: {members: [up]}}\n")
+
+    done = told("explain", path, "both")
+
+    assert done.exit_code == 2
+    assert "'both' is a pool; name one of its members (up), or leave it out" in done.stderr
+
+
 def test_the_example_is_nothing_to_warn_of():
     assert told("check", EXAMPLE).stderr == ""
 
@@ -343,9 +365,9 @@ async def test_calls_that_hang_are_cut_and_the_exit_code_says_so(written, patien
                 assert running.tells("proxy.draining")
 
             assert running.ended() == app.EXIT_CUT_SHORT == 3
-            with pytest.raises(ConnectionResetError):  # nothing that could look like an answer
-                await reader.read()
+            last = await answer(reader)
             writer.close()
+    assert (last.status, last.code) == (503, "CAPACITY_EXCEEDED")
     assert running.events[-1]["event"] == "proxy.stopped"
     assert [event for event in running.events if event["level"] == "critical"] == []
 

@@ -18,6 +18,7 @@ from proxy import errors
 from proxy.cache.entry import Entry, pack, unpack
 from proxy.config import schema
 from proxy.policy.breaker import Breaker
+from proxy.wire.cause import cause
 
 PREFIX = "octollm:cache:v1:"
 
@@ -121,15 +122,13 @@ class Redis:
             try:
                 async with asyncio.timeout(self._timeout):
                     return await command()
-            except (
-                Exception
-            ) as cause:  # whatever a foreign library raises, it is no request's fault
+            except Exception as fault:  # whatever a foreign library raises is no request's fault
                 # Its text may quote what was sent, and that is somebody's answer.
                 error = errors.CacheError(
-                    f"redis cannot be used: {type(cause).__name__}", condition="reset"
+                    f"redis cannot be used: {cause(fault)}", condition="reset"
                 )
                 error.blames_upstream = True  # for the breaker, whose upstream Redis is
-                raise error from cause
+                raise error from fault
 
 
 def _name(key: bytes) -> str:

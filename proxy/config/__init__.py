@@ -10,6 +10,7 @@
     layers       built-in < defaults < upstream < route
     origin       which layer and line a value came from
     crosscheck   what several keys mean together
+    doubts       policies that together do less than somebody might think
     tls          what a tls block means to OpenSSL
     providers    what is known of each provider's API
     problem      what is wrong, and where

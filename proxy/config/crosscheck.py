@@ -1,7 +1,8 @@
 """What several keys mean together: names, fallbacks, pools, listeners and who may reach our keys.
 
 Each check takes a complete `Config` and gives faults: the way to a key, and what is wrong there. A
-warning is a fault one can run with. Nothing here knows where in a file a key stood.
+warning is a fault one can run with (`doubts.py` has those about policies). Nothing here knows where
+in a file a key stood.
 """
 
 import re
@@ -9,10 +10,10 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
-from proxy.config import tls
+from proxy.config import doubts, tls
 from proxy.config.fields import meant
 from proxy.config.listening import AdminListener, Listener
-from proxy.config.schema import Config
+from proxy.config.schema import Config, Rules
 from proxy.config.units import Unreadable
 from proxy.config.url import is_loopback
 
@@ -52,11 +53,13 @@ def named_files(config: Config) -> Iterator[str]:
         yield from tls.files(upstream.tls)
 
 
-def warnings(config: Config) -> Iterator[Fault]:
-    """Give what works otherwise than somebody might think."""
+def warnings(config: Config, defaults: Rules) -> Iterator[Fault]:
+    """Give what works otherwise than somebody might think; *defaults* as they are by themselves."""
     if config.admin.token is None and not is_loopback(config.admin.host):
         message = "listens beyond loopback without a token: it will only serve reads"
         yield ("admin", "host"), message
+    yield from doubts.idle(config, defaults)
+    yield from doubts.leaks(config)
 
 
 def _names(config: Config) -> Iterator[Fault]:

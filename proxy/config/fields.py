@@ -124,8 +124,9 @@ def blaming(value: object) -> str | int:
 def when(value: object) -> When:
     """Read `404` or `400:context_length_exceeded`."""
     status, colon, code = str(value).partition(":")
-    if colon and not _CODE.fullmatch(code):
-        raise Unreadable("is not status:code, such as 400:context_length_exceeded")
+    if not status.isdecimal() or (colon and not _CODE.fullmatch(code)):
+        message = "is not a status or status:code, such as 404 or 400:context_length_exceeded"
+        raise Unreadable(message)
     found = condition(whole(Plain(status)))
     assert isinstance(found, int)
     return When(found, code or None)

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from proxy.config import forms
-from proxy.config.fields import PATTERNS
+from proxy.config.fields import PATTERNS, Unknown
 from proxy.config.settings import (
     Count,
     Duration,
     Flag,
     Inconsistent,
-    Limit,
     Method,
     Pattern,
     Positive,
@@ -25,6 +24,7 @@ from proxy.config.settings import (
     Settings,
     Size,
     StandIn,
+    Switch,
     Text,
     words,
 )
@@ -132,7 +132,7 @@ Redis = Annotated[Secret, AfterValidator(_redis), forms.SECRET]
 class Cache(Settings):
     """Answers that are kept, and given again to whoever asks the same."""
 
-    ttl: Limit = Field(
+    ttl: Switch = Field(
         None,
         description="How long an answer is fresh, where the upstream does not say less. none: no"
         " answer is kept.",
@@ -169,7 +169,8 @@ class Cache(Settings):
     @model_validator(mode="after")
     def _only_what_can_be_kept(self) -> Self:
         for methods in (self.methods, *(match.methods or () for match in self.match)):
-            if others := set(methods) - {"GET", "POST"}:
+            others = set(methods) - {"GET", "POST"}
+            if others := {other for other in others if not isinstance(other, Unknown)}:
                 raise Inconsistent(
                     ("match" if methods is not self.methods else "methods",),
                     f"can hold GET and POST alone, not {', '.join(sorted(others))}",

@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from pydantic import BaseModel
 
 from proxy.config.document import Block, Items, Mark, Report, Steps
-from proxy.config.schema import Config, Policy, Route, Rules, Upstream
+from proxy.config.schema import Config, Policy, Route, Rules, Upstream, UpstreamLimits
 from proxy.config.settings import ByKind, Settings, stranger
 
 POLICY_KEYS = Policy.model_fields.keys()
@@ -36,6 +36,12 @@ def effective(file: Block, report: Report) -> tuple[Block, Block]:
     defaults = _only(said, RULE_KEYS, report) if isinstance(said, Block) else Block()
     if said is not None and not isinstance(said, Block):
         report(mark or Mark(), "is not a block of keys (timeouts, retry, breaker …)")
+    limits = config.get("limits")
+    if isinstance(limits, Block):
+        strays = limits.keys() & UpstreamLimits.model_fields.keys()
+        for key in strays:
+            report(limits.marks[key], "belongs to an upstream's limits, or to those of defaults")
+        config.put("limits", _picked(limits, limits.keys() - strays), config.mark("limits"))
     upstreams = config.get("upstreams")
     if isinstance(upstreams, Block):
         built = Block()

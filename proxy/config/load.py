@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from proxy.config import crosscheck, document, environment, layers
+from proxy.config import crosscheck, document, environment, layers, reference
 from proxy.config.document import Block, Items, Mark, Node, Report, Steps
 from proxy.config.fields import Unknown
 from proxy.config.problem import ConfigError, Problem
@@ -26,7 +26,6 @@ T = TypeVar("T", bound=BaseModel)
 
 _SENTENCES = {
     "missing": "is missing",
-    "model_type": "is not a block of keys (key: value)",
     "dict_type": "is not a block of keys (key: value)",
     "tuple_type": "is not a list ([a, b], or a line with - for each)",
     "frozen_set_type": "is not a list ([a, b], or a line with - for each)",
@@ -62,7 +61,7 @@ def parse(text: str, file: str, env: Mapping[str, str] | None) -> Config:
 
     written = document.read(text, file)
     tree, defaults = layers.effective(environment.replace(written, env, report), report)
-    build(Rules, defaults, report)
+    rules = build(Rules, defaults, report)
     config = build(Config, tree, report)
     # Where the environment is another, so are the files.
     files = crosscheck.files(config) if env is not None else ()
@@ -73,8 +72,12 @@ def parse(text: str, file: str, env: Mapping[str, str] | None) -> Config:
     named = sorted({*environment.files(written), *crosscheck.named_files(config)})
     if problems:
         raise ConfigError(_in_order(problems), named)
-    for steps, fault in crosscheck.warnings(config):
-        report(document.locate(tree, steps), str(fault))
+    if written.get("batch", ...) is None and written.marks["batch"].text == "":
+        report(written.marks["batch"], "is empty, which is none (write batch: {} to have it)")
+    tree.put("defaults", defaults, defaults.mark("policy"))
+    for steps, fault in crosscheck.warnings(config, rules):
+        if not isinstance(_at(tree, steps), Unknown):
+            report(document.locate(tree, steps), str(fault))
     digests = {} if env is None else {name: _digest(name) for name in named}
     return config.model_copy(update={"warnings": _in_order(problems), "files": digests})
 
@@ -119,10 +122,25 @@ def _tell_inconsistent(steps: Steps, cause: Inconsistent, tree: Block, report: R
 
 
 def _sentence(found: ErrorDetails, cause: Exception | None, mark: Mark) -> str:
+    if found["type"] == "model_type":
+        return f"is not a block of keys{_such_as(found['ctx']['class_name'])}"
     if cause is None:
         sentence = _SENTENCES.get(found["type"], found["msg"])
         return sentence.format_map(found.get("ctx", {}))
     return _quoting(cause, mark)
+
+
+def _such_as(model: str) -> str:
+    """Show a block as short as it can be: what must be given, or what one gives first."""
+    blocks = {it.name.replace("_", ""): it for it in reference.blocks(reference.file())}
+    block = blocks[model.lower()]
+    shown = [key for key in block.keys if key.required] or block.keys[:1]
+    said = (f"{key.name}: {_quoted(key.example or '{…}')}" for key in shown)
+    return f", such as {{{', '.join(said)}}}"
+
+
+def _quoted(example: str) -> str:
+    return f'"{example}"' if "${" in example else example
 
 
 def _quoting(cause: Exception | str, mark: Mark) -> str:

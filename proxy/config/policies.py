@@ -21,6 +21,7 @@ from proxy.config.settings import (
     Retryable,
     Settings,
     Size,
+    Switch,
     words,
 )
 
@@ -195,7 +196,7 @@ class Stream(Settings):
 class Hedge(Settings):
     """A second attempt beside a slow first one, for calls that only read."""
 
-    delay: Limit = Field(
+    delay: Switch = Field(
         None,
         description="How long the first attempt may be silent before another starts; the first good"
         " head wins, and the other attempt is given up. none: no second attempt.",

@@ -48,11 +48,20 @@ def duration(value: object) -> float:
 
 def limit(value: object) -> float | None:
     """Read a duration that ends something; `none` is no limit, and 0 is nothing anybody means."""
+    return _some_or_none(value, "would leave no time at all (for no limit write none)")
+
+
+def switch(value: object) -> float | None:
+    """Read a duration that switches something on; `none` leaves it off."""
+    return _some_or_none(value, "is no time at all (to switch it off write none)")
+
+
+def _some_or_none(value: object, zero: str) -> float | None:
     if value is None or value == "none":
         return None
     seconds = duration(value)
     if seconds == 0:
-        raise Unreadable("would leave no time at all (for no limit write none)")
+        raise Unreadable(zero)
     return seconds
 
 

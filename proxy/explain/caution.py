@@ -41,7 +41,10 @@ def target_cautions(upstream: schema.Upstream, config: schema.Config) -> Iterato
     if upstream.auth is None:
         return
     for number, fallback in enumerate(upstream.fallback):
-        target = config.upstreams[fallback.upstream]
+        target = config.upstreams.get(fallback.upstream)
+        if target is None:
+            # A variable names it, and is not to be had.
+            continue
         # Plain HTTP is a server of one's own, which as often as not wants no key.
         if credential(target, callers=fallback.forward_credentials) == "none" and (
             target.url.scheme == "https" and not target.headers.set
@@ -70,7 +73,7 @@ def _attempts(policy: schema.Policy, found: Retrying) -> Iterator[Caution]:
     if total is None:
         return
     if connect is not None and connect >= total:
-        message = f"({written(total)}) is shorter than one attempt: connect alone may take"
+        message = f"({written(total)}) is not longer than one attempt: connect alone may take"
         yield ("policy", "timeouts", "total"), f"{message} {written(connect)}"
     if first_byte is not None and first_byte >= total:
         message = f"({written(first_byte)}) never ends a call: total ({written(total)}) is over"

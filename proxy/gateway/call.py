@@ -32,14 +32,23 @@ CALLER_LEFT = 499
 
 _UPSTREAM_ID_FIELDS = frozenset((b"x-request-id", b"request-id", b"x-amzn-requestid"))
 
-# An outage makes thousands of these a second; `breaker.rejecting` tells of them all in one line.
-_QUIET = (CircuitOpenError, CapacityExceededError)
-
 
 def _is_quiet(error: OctoLLMError) -> bool:
-    """Tell whether we only turned a call away, and nobody was asked in another's place."""
-    ours = isinstance(error, RateLimitError) and error.condition is None
-    return (ours or isinstance(error, _QUIET)) and "tried" not in error.details
+    """Tell whether we only turned a call away, and nobody was asked in another's place.
+
+    An outage makes thousands of these a second; `breaker.rejecting` and `limits.rejecting` tell of
+    them all in one line.
+    """
+    match error:
+        case CircuitOpenError():
+            ours = True
+        case CapacityExceededError():
+            ours = not error.sent  # else it was under way, and we have ended it
+        case RateLimitError():
+            ours = error.condition is None
+        case _:
+            ours = False
+    return ours and "tried" not in error.details
 
 
 class Call:

@@ -231,12 +231,13 @@ class Errand:
             case Verdict.EXHAUSTED:
                 if not upstream.breaker.would_admit():
                     failure.retry_after = upstream.breaker.retry_after()
-                upstream.log.warning(
-                    "retry.exhausted",
-                    **call.identity,
-                    attempts=self._attempts,
-                    reason=catalogue.outcome(failure),
-                )
+                if self._attempts > 1:  # else no retry was ever allowed
+                    upstream.log.warning(
+                        "retry.exhausted",
+                        **call.identity,
+                        attempts=self._attempts,
+                        reason=catalogue.outcome(failure),
+                    )
 
     def _may_repeat(self) -> bool:
         call = self._order.call

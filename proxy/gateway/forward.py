@@ -32,6 +32,7 @@ class Gateway:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.draining = False
+        self._ending = False
 
     async def handle(self, request: Request, reply: Reply, only: str | None = None) -> None:
         """Answer one request; *only* is the upstream that a listener of its own serves."""
@@ -43,8 +44,11 @@ class Gateway:
         except OctoLLMError as error:
             refuse(call, error, reply, runtime.around.metrics, runtime.around.history)
         except asyncio.CancelledError:
-            call.left()
-            raise
+            if not self._ending:
+                call.left()
+                raise
+            # It is we who go: the caller is still there, to be told.
+            refuse(call, _shutting_down(), reply, runtime.around.metrics, runtime.around.history)
         except Exception as crash:  # noqa: BLE001 -- the last rescue: an envelope or a cut, never silence
             refuse(call, _internal(crash), reply, runtime.around.metrics, runtime.around.history)
         else:
@@ -62,12 +66,16 @@ class Gateway:
 
     def _stay_open(self) -> None:
         if self.draining:
-            raise _shutting_down()
+            raise _shutting_down(sent=False)
 
     def end_streams(self) -> None:
         """Let every open event stream fail, so that its caller is told in the stream's own way."""
         for exchange in tuple(self.runtime.around.streams):
             exchange.fail(_shutting_down())
+
+    def end_calls(self) -> None:
+        """Take every call that is cancelled from here on for one that we end, and begin none."""
+        self.draining = self._ending = True
 
     def malformed(self, error: OctoLLMError, reply: Reply) -> None:
         """Answer what could not be read as a request."""
@@ -76,8 +84,8 @@ class Gateway:
         refuse(_begin(nothing, self.runtime), error, reply, around.metrics, around.history)
 
 
-def _shutting_down() -> errors.CapacityExceededError:
-    return errors.CapacityExceededError("this proxy is shutting down", retry_after=1)
+def _shutting_down(*, sent: bool = True) -> errors.CapacityExceededError:
+    return errors.CapacityExceededError("this proxy is shutting down", retry_after=1, sent=sent)
 
 
 def _internal(crash: Exception) -> errors.InternalError:

@@ -34,7 +34,9 @@ def refuse(
     if reply.started:
         reply.abort()
         call.metrics.stream_abort(call.told)
-        call.failed(call.exchange.status if call.exchange else 0, error, metrics, history)
+        # Only a batch begins before anybody has answered.
+        status = call.exchange.status if call.exchange else 200
+        call.failed(status, error, metrics, history)
     elif call.verbatim is not None and call.exchange is not None:
         _send_verbatim(call, call.exchange, call.verbatim, reply)
         call.completed(call.exchange.status)

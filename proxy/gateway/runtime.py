@@ -168,7 +168,7 @@ class Runtime:
 
     async def close(self) -> None:
         for upstream in self.upstreams.values():
-            await upstream.client.close()
+            await upstream.close()
 
 
 def _place(settings: schema.Cache) -> Place:

@@ -144,8 +144,8 @@ class Upstream:
         self.recovered_at: float | None = None if previous is None else previous.recovered_at
         """When its circuit was closed after having been open."""
         self._capabilities = frozenset(settings.capabilities)
-        self._rejecting = Rejecting(self.log, "breaker.rejecting", clock)
-        self._limiting = Rejecting(self.log, "limits.rejecting", clock)
+        self._rejecting = Rejecting(self.log, "breaker.rejecting")
+        self._limiting = Rejecting(self.log, "limits.rejecting")
         self.origin = Origin(settings.kind, settings.provider, settings.auth is not None)
         self.scope = _scope(settings)
         self._host = settings.url.authority.encode()
@@ -287,6 +287,12 @@ class Upstream:
         """Count a call that a limit of ours kept from the upstream."""
         self.metrics.limited(reason)
         self._limiting.add()
+
+    async def close(self) -> None:
+        """End every connection, and tell what has been turned away and not been told."""
+        self._rejecting.stop()
+        self._limiting.stop()
+        await self.client.close()
 
     def _count_rejection(self) -> None:
         self.metrics.rejected()

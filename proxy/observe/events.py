@@ -12,7 +12,7 @@ EVENTS = {
         "A request was answered with an envelope, or cut.",
     ),
     "retry.scheduled": ("info", "An attempt failed and is made again after a wait."),
-    "retry.exhausted": ("warning", "The last attempt allowed has failed."),
+    "retry.exhausted": ("warning", "The last retry allowed has failed."),
     "fallback.taken": (
         "info; debug where the first was not even asked",
         "Another upstream, `target`, is asked instead.",
@@ -24,7 +24,7 @@ EVENTS = {
     "limits.rejecting": ("warning", "It turned `count` calls away since the last such line."),
     "cache.failing": (
         "warning",
-        "The cache's Redis has failed `count` times since the last line.",
+        "The cache's Redis has failed `count` times since the last line, at last by `error`.",
     ),
     "admin.action": ("warning", "An operator has steered the breaker of `upstream`."),
     "tracing.failing": (
@@ -32,9 +32,13 @@ EVENTS = {
         "OpenTelemetry has complained `count` times since the last line, this time of `message`.",
     ),
     "shared.connected": ("info", "The other replicas are heard, and hear of us."),
-    "shared.lost": ("warning", "Redis is gone: this replica is alone until it is back."),
+    "shared.lost": (
+        "warning",
+        "Redis is gone, by `error`, again if that changes: this replica is alone meanwhile.",
+    ),
     "config.warning": ("warning", "The config is valid, and probably not what was meant."),
     "config.reloaded": ("info", "A new config is in force."),
+    "config.restored": ("info", "The file is the one in force again, after one that was not."),
     "config.rejected": ("error", "A new config has `problems`; the old one stays in force."),
     "proxy.started": ("info", "The listeners are open."),
     "proxy.draining": ("info", "No new work is taken; what is in flight is finished."),
@@ -76,8 +80,8 @@ KEYS = {
     "ttl_ms": "how long an operator's order holds; absent: until something else is said",
     "problems": "what is wrong with it, with line and column",
     "version": "the proxy's",
-    "addresses": "where all data listeners are",
-    "admin_address": "where the admin listener is",
+    "addresses": "where all data listeners are; on a reload only if they moved",
+    "admin_address": "where the admin listener is; on a reload only if it moved",
     "upstreams": "how many there are, or their names",
     "in_flight": "requests not yet answered",
     "timeout_ms": "how long they may still take",

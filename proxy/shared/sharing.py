@@ -19,6 +19,7 @@ from proxy.observe.metrics import Metrics
 from proxy.policy.breaker import Breaker
 from proxy.policy.transitions import Reason, State, Transition
 from proxy.shared.news import News, circuit
+from proxy.wire.cause import cause
 
 if TYPE_CHECKING:
     from proxy.shared.redis import Link
@@ -106,7 +107,7 @@ class Sharing:
 
     async def _stay_connected(self, address: str) -> None:
         self._metrics.shared = False
-        log, told, wait = logs.get(), False, _FIRST_WAIT
+        log, told, wait = logs.get(), "", _FIRST_WAIT
         connect = await asyncio.to_thread(_door)
         while True:
             began = self._clock()
@@ -115,17 +116,18 @@ class Sharing:
                     # What is remembered comes first, then the news in their order: the newest last.
                     self._strangers = set(self._breakers)
                     await self._learn(link)
-                    self._metrics.shared, told = True, False
+                    self._metrics.shared, told = True, ""
                     log.info("shared.connected")
                     await self._talk(link)
             except Exception as error:  # noqa: BLE001 -- whatever it is, we go on without the others
                 if asyncio.current_task() is not self._task:
                     return  # it is we who have left, and closing has failed
                 self._metrics.shared = False
-                if not told:
-                    # Its text may quote the address, and that may hold a password.
-                    log.warning("shared.lost", error=_cause(error))
-                    told = True
+                # Its text may quote the address, and that may hold a password.
+                why = cause(error)
+                if why != told:
+                    log.warning("shared.lost", error=why)
+                    told = why
             if self._clock() - began > _LAST_WAIT:
                 wait = _FIRST_WAIT
             await asyncio.sleep(wait * self._random.uniform(0.5, 1))
@@ -185,10 +187,3 @@ def _door() -> Callable[[str], AbstractAsyncContextManager["Link"]]:
     from proxy.shared.redis import connect  # noqa: PLC0415
 
     return connect
-
-
-def _cause(error: BaseException) -> str:
-    """Name what went wrong, of two things at once the first."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return type(error).__name__

@@ -209,6 +209,13 @@ class Caller(Connection):
         if self._reply is None or self._switched:
             self._transport.close()
 
+    def end(self) -> None:
+        """Cancel who answers the request under way; what its caller is told is up to them."""
+        if self._reply is None or self._reply.ended:
+            return
+        if self._waiting is None:  # else the handler has not begun, and sees for itself
+            self._task.cancel()
+
     def switch(self) -> Line:
         """Give the connection up to a tunnel."""
         self._switched = True

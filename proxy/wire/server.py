@@ -27,7 +27,7 @@ class Server:
     """Serves *handle* on any number of listeners; *refuse* answers what is not a request.
 
     A handler answers each request through its reply; one that ends without an answer, or raises,
-    ends the connection. It is cancelled when its caller leaves.
+    ends the connection. It is cancelled when its caller leaves, or by `end`.
     """
 
     def __init__(self, handle: Handle, refuse: Refuse, limits: CallerLimits | None = None) -> None:
@@ -143,6 +143,13 @@ class Server:
         except TimeoutError:
             return False
         return True
+
+    async def end(self, within: float) -> None:
+        """Cancel, after `drain`, every handler; its last word has until *within* to leave."""
+        for caller in list(self._roster.callers):
+            caller.end()
+        await self.closed(within)
+        self.abort()
 
     def abort(self) -> None:
         """End every connection now."""

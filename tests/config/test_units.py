@@ -63,6 +63,13 @@ def test_a_written_duration_reads_back_as_itself(milliseconds):
     assert units.duration(units.written(milliseconds / 1000)) == milliseconds / 1000
 
 
+def test_a_switch_may_be_none_and_of_nothing_it_says_how_to_be_off():
+    assert units.switch("none") is None
+    assert units.switch("5m") == 300
+    with pytest.raises(units.Unreadable, match="to switch it off write none"):
+        units.switch("0s")
+
+
 def test_a_limit_may_be_none_but_not_nothing():
     assert units.limit("none") is None
     assert units.limit(None) is None

@@ -141,6 +141,7 @@ async def test_a_stream_that_does_not_is_told_so_in_its_own_way(written):
     assert head.startswith(b"HTTP/1.1 200 ")
     assert b'"code":"CAPACITY_EXCEEDED"' in rest
     assert not rest.endswith(b"0\r\n\r\n")
+    assert [line["status"] for line in running.events if line["event"] == "request.failed"] == [200]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
@@ -152,6 +153,26 @@ async def test_a_second_signal_does_not_wait_for_the_delay(written, number):
 
         assert running.ended() == EXIT_CUT_SHORT
     assert running.events[-1]["event"] == "proxy.stopped"
+
+
+async def test_who_still_waits_then_is_told_so_and_is_not_said_to_have_left(written):
+    async with Upstream() as upstream:
+        upstream.always(script.hang())
+        with Running(written(upstream.url)) as running:
+            reader, writer = await connect(running.addresses[0])
+            writer.write(request(running.addresses[0], "/up/x"))
+            await upstream.asked()
+
+            running.signal(signal.SIGTERM)
+            assert running.tells("proxy.draining")
+            running.signal(signal.SIGTERM)
+            last = await answer(reader)
+            writer.close()
+
+            assert running.ended() == EXIT_CUT_SHORT
+    assert (last.status, last.code, last.whole) == (503, "CAPACITY_EXCEEDED", True)
+    told = [line for line in running.events if line["event"].startswith("request.")]
+    assert [(line["outcome"], line["status"]) for line in told] == [("failed", 503)]
 
 
 async def test_whoever_watches_the_admin_listener_does_not_hold_it_up(written):

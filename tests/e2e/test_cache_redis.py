@@ -1,11 +1,14 @@
 """The cache's second store, end to end: what it does for callers, and that they never pay for it."""
 
 import asyncio
+import io
+import json
 
 import pytest
 from e2e.support import call, metric, proxied
 from redis_server import Server, needs_redis
 
+from proxy.observe import logs
 from proxy.testing import script
 from proxy.testing.upstream import Upstream
 
@@ -72,3 +75,24 @@ async def test_what_one_process_was_told_another_gives():
             asked = up.requests
             assert await said(other) == "hit"
             assert up.requests == asked
+
+
+async def test_the_log_says_why_it_fails_and_leaves_no_failure_out(tmp_path):
+    stream = io.BytesIO()
+    logs.configure("info", "json", stream)
+    nobody = f"unix://:hunter2@{tmp_path}/nobody"
+    try:
+        async with Upstream() as up, proxied(TEXT, up=up.url, redis=nobody) as proxy:
+            up.always(script.ok("told"))
+            for _ in range(4):
+                await said(proxy)
+    finally:
+        logs.close()
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    failing = [line for line in lines if line["event"] == "cache.failing"]
+    assert [line["count"] for line in failing] == [1, 2]
+    assert {line["error"] for line in failing} == {
+        "redis cannot be used: ConnectionError: no such file or directory"
+    }
+    assert b"hunter2" not in stream.getvalue()

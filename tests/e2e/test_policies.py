@@ -1,6 +1,8 @@
 """Deadline, retry and breaker as a caller meets them, over real sockets in virtual time."""
 
 import asyncio
+import io
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -8,6 +10,7 @@ import pytest
 from e2e.support import answer, both, call, connect, metric, proxied, request
 
 from proxy.app import Proxy
+from proxy.observe import logs
 from proxy.testing import script
 from proxy.testing.script import hang, ok, status
 from proxy.testing.upstream import Upstream
@@ -102,6 +105,21 @@ async def test_a_wait_until_a_date_is_told_as_seconds():
         answer = await call(proxy.addresses[""], "/up/x")
 
     assert 55 <= answer.json()["retry_after"] <= 60
+
+
+@pytest.mark.parametrize(("retries", "told"), [(0, []), (1, [2])])
+async def test_retries_that_nobody_wanted_are_not_told_to_be_exhausted(retries, told):
+    stream = io.BytesIO()
+    logs.configure("info", "json", stream)
+    try:
+        async with both(f"retry: {{max_retries: {retries}}}") as (proxy, upstream):
+            upstream.always(status(503))
+            await call(proxy.addresses[""], "/up/x")
+    finally:
+        logs.close()
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["attempts"] for line in lines if line["event"] == "retry.exhausted"] == told
 
 
 async def test_a_wait_that_is_too_long_is_handed_to_the_caller_who_may_have_the_patience():

@@ -259,6 +259,9 @@ async def test_a_bad_file_changes_nothing_and_says_everything_that_is_wrong(file
         assert proxy.differs_since == since
         assert await become(proxy, file, good) == "unchanged"
         assert proxy.differs_since is None
+        assert await proxy.reload() == "unchanged"
+    [restored] = said("config.restored")
+    assert (restored["level"], restored["file"]) == ("info", str(file))
     rejected = said("config.rejected")
     assert rejected[0]["problems"] == [str(problem) for problem in caught.value.problems]
     assert rejected[0]["level"] == "error"
@@ -353,6 +356,21 @@ async def test_nobody_is_turned_away_where_a_listener_changes_at_its_address(fil
 
         assert len(statuses) > 20
         assert set(statuses) == {200}
+
+
+async def test_a_listener_that_moves_is_told_of_and_one_that_stays_is_not(file, said):
+    async with both(file) as (proxy, upstream):
+        await become(proxy, file, text(upstream, more=", replay_limit: 1KiB"))
+        await become(proxy, file, text(upstream, more=", listen: {port: 0}"))
+        data = [proxy.addresses[""], proxy.addresses["up"]]
+        port = free_port()
+        await become(
+            proxy, file, text(upstream, more=", listen: {port: 0}", admin=f"{{port: {port}}}")
+        )
+    places = [
+        (line.get("addresses"), line.get("admin_address")) for line in said("config.reloaded")
+    ]
+    assert places == [(None, None), (data, None), (None, f"http://127.0.0.1:{port}")]
 
 
 async def test_an_address_can_go_from_one_upstream_to_another(file):

@@ -3,6 +3,9 @@
 import pytest
 from explain.explaining import explained
 
+from proxy.config.load import parse
+from proxy.explain.caution import target_cautions
+
 HTTP = "upstreams:\n  x:\n    url: http://a\n    {}\n"
 LLM = "upstreams:\n  x:\n    url: http://a\n    kind: llm\n    {}\n"
 
@@ -22,7 +25,12 @@ def test_the_built_in_values_need_no_warning(tmp_path, kind):
         (
             HTTP.format("timeouts: {total: 3s, first_byte: none}"),
             "timeouts.total",
-            "(3s) is shorter than one attempt: connect alone may take 5s",
+            "(3s) is not longer than one attempt: connect alone may take 5s",
+        ),
+        (
+            HTTP.format("timeouts: {total: 5s}"),
+            "timeouts.total",
+            "(5s) is not longer than one attempt: connect alone may take 5s",
         ),
         (
             HTTP.format("timeouts: {total: 32s}"),
@@ -154,6 +162,13 @@ def test_a_fallback_that_wants_a_key_and_gets_none_is_told(tmp_path):
 )
 def test_a_fallback_that_has_a_key_or_needs_none_is_not_told(tmp_path, auth, keys, url):
     assert warned(tmp_path, FALLBACK.format(auth, keys, url)) == []
+
+
+def test_a_fallback_whose_name_is_not_known_yet_is_not_told():
+    text = f"upstreams: {{a: {{url: 'https://a', {AUTH}, fallback: [{{upstream: '${{X}}'}}]}}}}"
+    config = parse(text, "f", None)
+
+    assert list(target_cautions(config.upstreams["a"], config)) == []
 
 
 def test_what_check_warns_of_is_told_too_and_of_one_upstream_only_its_own(tmp_path):

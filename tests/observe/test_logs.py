@@ -1,4 +1,5 @@
 import ast
+import asyncio
 import io
 import json
 import logging
@@ -230,25 +231,42 @@ def test_every_line_in_the_code_is_an_event_with_keys_of_the_table():
                     assert keys <= events.KEYS.keys(), f"{file.name}: {event} {keys}"
 
 
-def test_rejections_are_one_line_a_second_with_their_count(stream):
+async def test_rejections_are_one_line_a_second_with_their_count(stream):
     logs.configure("info", "json", stream)
-    now = [100.0]
-    rejecting = Rejecting(logs.get(upstream="openai"), "breaker.rejecting", lambda: now[0])
+    rejecting = Rejecting(logs.get(upstream="openai"), "breaker.rejecting")
     for _ in range(10):
         rejecting.add()
-    now[0] += 0.99
+    await asyncio.sleep(0.99)
     rejecting.add()
-    now[0] += 0.01
+    await asyncio.sleep(0.02)
     rejecting.add()
     rejecting.add()
     rejecting.tell()
     rejecting.tell()
     lines = told(stream)
 
-    assert [line["count"] for line in lines] == [1, 11, 1]
+    assert [line["count"] for line in lines] == [1, 10, 2]
     assert {(line["event"], line["upstream"]) for line in lines} == {
         ("breaker.rejecting", "openai")
     }
+
+
+async def test_the_last_rejections_are_told_though_none_follows(stream):
+    logs.configure("info", "json", stream)
+    rejecting = Rejecting(logs.get(), "cache.failing")
+    for error in ("first", "second", "third"):
+        rejecting.add(error=error)
+    await asyncio.sleep(60)
+    rejecting.add(error="much later")
+    rejecting.add(error="at the end")
+    rejecting.stop()
+    rejecting.stop()
+    await asyncio.sleep(60)
+    lines = told(stream)
+
+    assert [(line["count"], line["error"]) for line in lines] == [
+        *((1, "first"), (2, "third"), (1, "much later"), (1, "at the end"))
+    ]
 
 
 def test_level_and_form_can_change_while_lines_are_written(stream):

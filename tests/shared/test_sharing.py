@@ -295,6 +295,28 @@ async def test_a_redis_that_is_tried_again_and_again_is_told_of_once(tmp_path):
     ]
 
 
+async def test_it_is_told_again_when_it_is_lost_for_another_reason():
+    stream = io.BytesIO()
+    logs.configure("info", "json", stream)
+    with Server() as server:
+        server.kill()
+        alone = Replica(server.url)
+        alone.follow(alone.settings)
+        await until(lambda: b"shared.lost" in stream.getvalue())
+        server.start()
+        async with Client.from_url(server.url) as client:
+            await client.config_set("requirepass", "hunter2")
+            await until(lambda: stream.getvalue().count(b"shared.lost") == 2)
+        await alone.sharing.stop()
+    logs.close()
+
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["error"] for line in told if line["event"] == "shared.lost"] == [
+        "ConnectionError: connection refused",
+        "AuthenticationError",
+    ]
+
+
 async def test_a_redis_that_hangs_is_noticed_and_heard_again_afterwards():
     with Server() as server:
         async with Replica(server.url) as one, Replica(server.url) as two:
