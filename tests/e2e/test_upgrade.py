@@ -326,7 +326,8 @@ async def test_the_end_of_the_proxy_is_the_end_of_its_tunnels():
     async with raw(echo) as proxy:
         reader, writer, _ = await shake(proxy)
         await proxy.stop()
-        assert await reader.read() == b""  # without a frame that closes: a client knows what it means
+        # Without a frame that closes; a client knows what that means.
+        assert await reader.read() == b""
         writer.close()
 
 
