@@ -17,8 +17,9 @@ from typing import Any, NamedTuple, Protocol
 from proxy import __version__
 from proxy.admin.masked import masked
 from proxy.config import schema
+from proxy.observe.counting import UpstreamMetrics
 from proxy.observe.history import STEP, Acted, Changed, Failed, History, Moved, Step, total
-from proxy.observe.metrics import BreakerReading, Metrics, UpstreamMetrics
+from proxy.observe.metrics import BreakerReading, Metrics
 from proxy.observe.scrub import scrub
 from proxy.policy.breaker import Breaker
 from proxy.policy.budget import RetryBudget

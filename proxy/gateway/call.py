@@ -17,8 +17,9 @@ from proxy.errors import (
 )
 from proxy.observe import logs
 from proxy.observe.catalogue import AbortPhase, LeavePhase
+from proxy.observe.counting import UpstreamMetrics
 from proxy.observe.history import History
-from proxy.observe.metrics import Metrics, UpstreamMetrics
+from proxy.observe.metrics import Metrics
 from proxy.wire.message import Exchange, Request
 
 if TYPE_CHECKING:  # who does not trace does not load it

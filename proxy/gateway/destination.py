@@ -15,7 +15,7 @@ from proxy.config.fields import When
 from proxy.gateway.call import Call
 from proxy.gateway.upstream import Upstream
 from proxy.observe import logs
-from proxy.observe.metrics import UpstreamMetrics
+from proxy.observe.counting import UpstreamMetrics
 from proxy.policy import balance
 
 

@@ -140,7 +140,7 @@ async def _serve(
     deadline = Deadline(request.received, plan.timeouts.total, _wish(fields))
     if request.body is not None:
         request.body.idle = plan.timeouts.idle
-    work = Work(call, runtime, destination, targets, deadline, rest, path)
+    work = Work(call, runtime, destination, targets, plan, deadline, rest, path)
     with destination.metrics.in_flight:
         if plan.cache.ttl is None or not (
             destination.speaks_by(upstream) and caching.covers(plan.cache, request.method, path)

@@ -9,7 +9,7 @@ from proxy import errors
 from proxy.config import schema
 from proxy.gateway.call import Call
 from proxy.guard.inspection import Guard, Inspected
-from proxy.observe.metrics import UpstreamMetrics
+from proxy.observe.counting import UpstreamMetrics
 
 _AT_ONCE = 16 << 10
 """Bytes that take no longer to look into than a thread to begin."""

@@ -21,6 +21,7 @@ from proxy.gateway.call import Call
 from proxy.gateway.destination import Destination, Target
 from proxy.gateway.errand import Errand
 from proxy.gateway.runtime import Runtime
+from proxy.gateway.upstream import Plan
 from proxy.observe import catalogue, logs
 from proxy.policy.deadline import Deadline
 from proxy.policy.fallback import moves_on
@@ -38,12 +39,16 @@ _TICK = 0.001
 
 @dataclass(slots=True)  # frozen, it would cost every request two microseconds
 class Work:
-    """One request at *targets*, whoever of them is asked; *rest* is path and query as they came."""
+    """One request at *targets*, whoever of them is asked; *rest* is path and query as they came.
+
+    *plan* is what holds for it at the first of them.
+    """
 
     call: Call
     runtime: Runtime
     destination: Destination
     targets: Sequence[Target]
+    plan: Plan
     deadline: Deadline
     rest: str
     path: str
@@ -151,17 +156,19 @@ class Work:
         return Errand(order, (peer for peer in peers if peer.plan.guard == order.plan.guard))
 
     def _order(self, target: Target, left: Sequence[Target], body: Replay | None) -> Order:
-        upstream, rest, path = target.upstream, self.rest, self.path
+        upstream, rest, path, plan = target.upstream, self.rest, self.path, self.plan
         if target.path is not None:
             path = target.path
             rest = path + "".join(rest.partition("?")[1:])
+        if path is not self.path or target is not self.targets[0]:
+            plan = upstream.plan(self.call.request.method, path)
         if upstream.origin.our_credential or not target.callers_key:
             rest = credentials.without_key(rest)
         return Order(
             call=self.call,
             runtime=self.runtime,
             upstream=upstream,
-            plan=upstream.plan(self.call.request.method, path),
+            plan=plan,
             deadline=self.deadline,
             path=path,
             target=routing.join(upstream.base_path, rest),

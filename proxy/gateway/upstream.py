@@ -20,8 +20,8 @@ from proxy.gateway.credentials import CALLERS_OWN
 from proxy.gateway.places import Places
 from proxy.observe import logs
 from proxy.observe.catalogue import Limited
+from proxy.observe.counting import InFlight, UpstreamMetrics
 from proxy.observe.history import History
-from proxy.observe.metrics import InFlight, UpstreamMetrics
 from proxy.observe.rejecting import Rejecting
 from proxy.policy.breaker import Breaker, State, Transition
 from proxy.policy.budget import RetryBudget

@@ -14,7 +14,8 @@ from typing import Literal
 
 from proxy.errors import CapacityExceededError, CircuitOpenError, OctoLLMError
 from proxy.observe import catalogue
-from proxy.observe.metrics import Durations, Metrics, UpstreamMetrics
+from proxy.observe.counting import Durations, UpstreamMetrics
+from proxy.observe.metrics import Metrics
 from proxy.policy.breaker import Hold
 from proxy.policy.transitions import Transition
 
@@ -294,9 +295,4 @@ def _count(metrics: UpstreamMetrics) -> tuple[int, int, int, tuple[int, ...]]:
             failed += count
         elif status != _LEFT:
             served += count
-    buckets, _ = took.read()
-    below = (0.0, *(count for _, count in buckets))
-    durations = tuple(
-        int(count - before) for (_, count), before in zip(buckets, below, strict=False)
-    )
-    return served, failed, attempts, durations
+    return served, failed, attempts, tuple(took.counts)

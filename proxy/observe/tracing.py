@@ -37,7 +37,7 @@ from proxy.config import schema
 from proxy.errors import OctoLLMError
 from proxy.observe import logs
 from proxy.observe.catalogue import METHODS, Outcome
-from proxy.observe.metrics import Example
+from proxy.observe.counting import Example
 from proxy.wire.headers import Pair
 from proxy.wire.message import Request
 

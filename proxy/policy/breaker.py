@@ -16,98 +16,19 @@ has the new state, so that one which raises, or asks, leaves the two apart.
 
 import math
 from collections.abc import Callable
-from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from proxy import errors
 from proxy.config import schema
 from proxy.policy import circuit
 from proxy.policy.circuit import Counts
 from proxy.policy.outcome import outcome
+from proxy.policy.permit import UNJUDGED, Permit, Probe
 from proxy.policy.transitions import TABLE, Event, Reason, State, Transition
 
 __all__ = ["Breaker", "Event", "Hold", "Mode", "Permit", "Reason", "State", "Transition", "outcome"]
 
 Mode = Literal["enforce", "observe", "disabled"]
-
-
-class Permit:
-    """Leave to make one call. Leaving its `with` block says how the call went.
-
-    An ordinary call is judged when its body has ended, as otherwise an upstream that breaks off
-    every answer would never be found out.
-    """
-
-    __slots__ = ("_breaker", "_number")
-
-    def __init__(self, breaker: "Breaker", number: int) -> None:
-        self._breaker = breaker
-        self._number = number
-
-    def answered(self) -> None:
-        """Say that the head of a good answer has come."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._breaker.judge(self._number, outcome(error, self._breaker.settings.failure_on))
-
-
-class _Probe(Permit):
-    """Leave to find out whether the upstream is back; holds one of the few slots for that.
-
-    It is judged at the head: a stream of ten minutes must not keep everybody else waiting. From
-    there on it is an ordinary call, of which only a cut body is still worth telling.
-    """
-
-    __slots__ = ("_answered",)
-
-    def __init__(self, breaker: "Breaker", number: int) -> None:
-        super().__init__(breaker, number)
-        self._answered = False
-
-    def answered(self) -> None:
-        if not self._answered:
-            self._answered = True
-            self._number = self._breaker.probed(self._number, Event.SUCCESS)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        ended = outcome(error, self._breaker.settings.failure_on)
-        if not self._answered:
-            self._breaker.probed(self._number, ended)
-        elif ended is Event.FAILURE:
-            self._breaker.judge(self._number, ended)
-
-
-class _Unjudged(Permit):
-    """Leave to make any number of calls that nobody judges."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
-
-
-_UNJUDGED = _Unjudged()
 
 
 class Hold(NamedTuple):
@@ -188,7 +109,7 @@ class Breaker:
         """Give leave to make a call, or raise CircuitOpenError with the time left."""
         # The clock is asked only where its answer matters: this is on the path of every call.
         if self._mode == "disabled" and self.mode == "disabled":
-            return _UNJUDGED
+            return UNJUDGED
         if self._counts.state != circuit.CLOSED:
             return self._admit_probe(self._clock())
         self._issued = number = self._issued + 1
@@ -247,12 +168,12 @@ class Breaker:
             self.rejections += 1
             self._on_rejection()
             if self.mode == "observe":
-                return _UNJUDGED
+                return UNJUDGED
             raise errors.CircuitOpenError(self.name, wait)
         self._leases = {held: end for held, end in self._leases.items() if end > now}
         self._issued += 1
         self._leases[self._issued] = now + self.settings.probe_lease
-        return _Probe(self, self._issued)
+        return Probe(self, self._issued)
 
     def _wait(self, now: float) -> float:
         """Give the seconds until a call could go, 0 if it can now."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from proxy.observe.catalogue import HedgeResult, Limited
-from proxy.observe.metrics import Metrics, UpstreamMetrics
+from proxy.observe.counting import UpstreamMetrics
+from proxy.observe.metrics import Metrics
 from proxy.policy.transitions import Reason, State
 from proxy.simulate.scenario import Scenario
 

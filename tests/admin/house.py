@@ -8,8 +8,9 @@ from proxy.admin.view import View
 from proxy.config import schema
 from proxy.config.listening import AdminListener
 from proxy.config.load import parse
+from proxy.observe.counting import UpstreamMetrics
 from proxy.observe.history import STEP, History
-from proxy.observe.metrics import BreakerReading, Metrics, UpstreamMetrics
+from proxy.observe.metrics import BreakerReading, Metrics
 from proxy.policy.breaker import Breaker
 from proxy.policy.budget import RetryBudget
 from proxy.testing.clock import Clock

@@ -11,7 +11,7 @@ from opentelemetry.trace import StatusCode
 
 from proxy.config.load import parse
 from proxy.observe import logs, tracing
-from proxy.observe.metrics import Example
+from proxy.observe.counting import Example
 from proxy.observe.tracing import COMPLAINT_INTERVAL, Tracing
 from proxy.testing.clock import Clock
 from proxy.wire.message import Request
